@@ -1,0 +1,1 @@
+"""Pictures: probing, decoding and the tile plan. Pillow and NumPy, never torch."""

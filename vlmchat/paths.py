@@ -1,0 +1,61 @@
+"""Where vlmchat keeps its files: one function a folder, each made on first use.
+
+``VLMCHAT_HOME`` puts all of them under one folder (tests, portable installs); otherwise they are
+the platform's own folders for configuration, data, cache and logs.
+"""
+
+import os
+from pathlib import Path
+
+_APP = "vlmchat"
+
+
+def _folder(kind: str) -> Path:
+    home = os.environ.get("VLMCHAT_HOME")
+    if home:
+        path = Path(home).expanduser() / kind
+    else:
+        import platformdirs
+
+        path = Path(getattr(platformdirs, f"user_{kind}_path")(_APP, appauthor=False))
+    return path
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def config_dir() -> Path:
+    """Return the folder of ``config.toml`` and of the person's own themes (not created)."""
+    return _folder("config")
+
+
+def config_file() -> Path:
+    """Return the path of the configuration file (which may not exist)."""
+    return config_dir() / "config.toml"
+
+
+def data_dir() -> Path:
+    """Return the folder of conversations, adapters and jobs, created if missing."""
+    return _made(_folder("data"))
+
+
+def cache_dir() -> Path:
+    """Return the folder of what can be made or fetched again, created if missing."""
+    return _made(_folder("cache"))
+
+
+def log_dir() -> Path:
+    """Return the folder of log files, created if missing."""
+    return _made(_folder("log"))
+
+
+def shipped_themes_dir() -> Path:
+    """Return the folder of the theme files that came with the program.
+
+    A wheel carries them inside the package; a checkout has them beside it.
+    """
+    package = Path(__file__).parent
+    inside = package / "_themes"
+    return inside if inside.is_dir() else package.parent / "themes"
