@@ -1,0 +1,121 @@
+"""What goes to an engine and what comes back: plain values, no network."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Sampling parameters; ``None`` leaves a parameter to the engine.
+
+    Names and meanings are those of the chat-completions API, and of vLLM's extensions to it for
+    ``top_k``, ``min_p`` and ``repetition_penalty``.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+    def as_fields(self) -> dict[str, Any]:
+        """Return the request fields of the parameters that are set."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["stop"] = list(self.stop) or None
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one answer."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of an answer.
+
+    Attributes:
+        finish_reason: ``stop``, ``length`` or what the engine said.
+        usage: token counts, when the engine gave them.
+        timings: llama-server's ``timings`` object (milliseconds, tokens per second), may be empty.
+        provenance: what produced the answer (model, revision, quantization, adapter, device,
+            dtype, seed), as far as the engine said.
+    """
+
+    finish_reason: str
+    usage: Usage | None
+    timings: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+StreamEvent: TypeAlias = TextDelta | Finished
+
+EngineStage: TypeAlias = Literal[
+    "starting", "downloading", "converting", "loading", "quantizing", "ready", "failed"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """The model an engine serves, as its ``/v1/models`` and ``/health`` say.
+
+    Attributes:
+        id: name to ask for in requests.
+        title: name for a person; says so when it is the demo model.
+        notice: a sentence the person should see once (why this model, how to get another).
+        context: most tokens of prompt and answer together; 0 when unknown.
+        images: whether pictures may be sent.
+    """
+
+    id: str
+    title: str
+    revision: str = ""
+    quantization: str = ""
+    device: str = ""
+    dtype: str = ""
+    adapter: str = ""
+    notice: str = ""
+    context: int = 0
+    images: bool = True
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "ModelInfo":
+        """Build from one row of ``/v1/models``; unknown engines give only an ``id``."""
+        meta = row.get("meta")
+        known = {item.name for item in fields(cls)} - {"id", "title"}
+        extra = {k: v for k, v in meta.items() if k in known} if isinstance(meta, dict) else {}
+        name = str(row.get("id", ""))
+        title = str(meta.get("title", name)) if isinstance(meta, dict) else name
+        return cls(id=name, title=title, **extra)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """Where an engine stands.
+
+    Attributes:
+        stage: what it is doing.
+        text: one line for a person; for ``failed`` the sentence that says what to do.
+        done: bytes or steps done of `total`; `total` is 0 when there is no measure.
+        model: set when `stage` is ``ready``.
+    """
+
+    stage: EngineStage
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    model: ModelInfo | None = None
