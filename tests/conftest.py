@@ -1,0 +1,40 @@
+"""What several rooms' tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine_process import EngineProcess
+from tests.tiny import build_tiny
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep every test out of the person's own folders and off the network."""
+    monkeypatch.setenv("VLMCHAT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("VLMCHAT_ENGINE__MODEL", "VLMCHAT_ENGINE__URL", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny SmolVLM with random weights."""
+    return build_tiny(tmp_path_factory.mktemp("models") / "tiny-smolvlm")
+
+
+@pytest.fixture(scope="session")
+def tiny_idefics3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny Idefics3 with random weights."""
+    return build_tiny(tmp_path_factory.mktemp("models") / "tiny-idefics3", "idefics3")
+
+
+@pytest.fixture(scope="session")
+def engine(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+    """Return a running engine that serves the tiny model."""
+    folder = tmp_path_factory.mktemp("engine")
+    with EngineProcess(tiny_model, folder, "--media-root", str(folder)) as process:
+        process.wait_ready()
+        yield process

@@ -1,0 +1,1 @@
+"""The engine: one model, served over OpenAI's chat-completions API. The room where torch lives."""

@@ -1,0 +1,105 @@
+"""``python -m vlmchat.engine``: serve one model until told to stop, or until the parent is gone."""
+
+import argparse
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from vlmchat.engine.app import EngineApp
+from vlmchat.engine.service import EngineService
+from vlmchat.models.progress import ProgressSink
+from vlmchat.wire import TOKEN_VARIABLE
+
+if TYPE_CHECKING:
+    from vlmchat.engine.loading import LoadedModel
+
+log = logging.getLogger("vlmchat.engine")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the engine's arguments."""
+    result = argparse.ArgumentParser("python -m vlmchat.engine", description=__doc__)
+    result.add_argument("--model", help="catalogue name, Hub id or folder (default: chosen)")
+    result.add_argument("--quant", choices=["auto", "none", "8bit", "4bit"], default="auto")
+    result.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    result.add_argument("--adapter", type=Path, help="folder of a PEFT adapter")
+    result.add_argument("--host", default="127.0.0.1")
+    result.add_argument("--port", type=int, default=0)
+    result.add_argument("--media-root", type=Path, action="append", default=[])
+    result.add_argument("--threads", type=int, default=0, help="0 chooses")
+    result.add_argument(
+        "--child",
+        action="store_true",
+        help="end when standard input closes; name the port on standard output",
+    )
+    return result
+
+
+def exit_with_parent() -> None:
+    """End this process when standard input reaches its end.
+
+    The pipe closes when the parent ends, by whatever means, SIGKILL among them.
+    """
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        log.info("the parent is gone")
+        os._exit(0)  # from any thread, in the middle of any computation
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def hand_over(port: int) -> None:
+    """Tell the parent the port, then send standard output where standard error goes."""
+    print(json.dumps({"port": port}), flush=True)
+    os.dup2(2, 1)
+
+
+def main() -> int:
+    """Serve until ended; return the exit code."""
+    options = parser().parse_args()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if options.child:
+        exit_with_parent()
+
+    def load(progress: ProgressSink) -> "LoadedModel":
+        from vlmchat.engine.loading import LoadOptions, load_model
+
+        adapter = options.adapter
+        wanted = LoadOptions(options.model, options.quant, options.device, adapter, options.threads)
+        return load_model(wanted, progress)
+
+    service = EngineService(load)
+    app = EngineApp(service, options.media_root).asgi(os.environ.pop(TOKEN_VARIABLE, None))
+    try:
+        listener = socket.create_server((options.host, options.port))
+    except OSError as error:
+        reason = error.strerror or error
+        print(
+            f"Cannot listen on {options.host} port {options.port} ({reason}): choose another.",
+            file=sys.stderr,
+        )
+        return 3
+    port = listener.getsockname()[1]
+    log.info("listening on %s port %d, process %d", options.host, port, os.getpid())
+    if options.child:
+        hand_over(port)
+    config = uvicorn.Config(
+        app, log_level="info" if not options.child else "warning", timeout_graceful_shutdown=5
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

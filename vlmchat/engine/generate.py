@@ -1,0 +1,167 @@
+"""Prefill and decode: one answer at a time, stoppable between any two tokens."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from transformers import DynamicCache
+
+from vlmchat.engine.cancelled import CancelledError
+from vlmchat.engine.prompt import Prompt
+from vlmchat.engine.sampling import Sampler, SamplingParams
+from vlmchat.engine.stopping import AnswerText
+from vlmchat.engine.vision import encode_tiles
+from vlmchat.errors import ContextOverflowError
+
+if TYPE_CHECKING:
+    from vlmchat.engine.loading import LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Wall-clock times of one answer, milliseconds, measured around the work itself.
+
+    Attributes:
+        image_ms: decoding the pictures and running the vision tower.
+        prompt_ms: all of the above and the prefill, up to the first token.
+        predicted_ms: from the first token to the last.
+    """
+
+    image_ms: float
+    prompt_ms: float
+    predicted_ms: float
+    prompt_n: int
+    predicted_n: int
+    tiles: int
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the object that llama-server calls ``timings``, with our two additions."""
+        after_first = max(self.predicted_n - 1, 0)
+        return {
+            "prompt_n": self.prompt_n,
+            "prompt_ms": round(self.prompt_ms, 3),
+            "prompt_per_second": _rate(self.prompt_n, self.prompt_ms),
+            "predicted_n": self.predicted_n,
+            "predicted_ms": round(self.predicted_ms, 3),
+            "predicted_per_second": _rate(after_first, self.predicted_ms),
+            "image_ms": round(self.image_ms, 3),
+            "image_tiles": self.tiles,
+        }
+
+
+def _rate(count: int, milliseconds: float) -> float:
+    return round(count / milliseconds * 1000, 3) if milliseconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is known when an answer has ended."""
+
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
+    seed: int
+    timings: Timings
+
+
+def check_fits(prompt: Prompt, context: int) -> None:
+    """Refuse a prompt that leaves no room for an answer, before anything is computed.
+
+    Raises:
+        ContextOverflowError: names both numbers and what to remove.
+    """
+    size = len(prompt.ids)
+    if size < context:
+        return
+    count, tokens = len(prompt.images), prompt.image_tokens
+    advice = "remove older turns or shorten the text"
+    if count:
+        pictures = "the picture takes" if count == 1 else f"the {count} pictures take"
+        advice = (
+            f"{pictures} {tokens} of them: remove pictures, look at them with detail “low”, "
+            "or remove older turns"
+        )
+    raise ContextOverflowError(
+        f"The conversation has {size} tokens and the model holds {context} with the answer; "
+        f"{advice}."
+    )
+
+
+@torch.inference_mode()
+def generate(
+    loaded: "LoadedModel",
+    prompt: Prompt,
+    params: SamplingParams,
+    cancel: Event,
+    emit: Callable[[str], None],
+) -> Answer:
+    """Answer `prompt`.
+
+    Args:
+        loaded: the model and its tokenizer.
+        prompt: as `PromptBuilder.build` made it, already checked by `check_fits`.
+        params: how tokens are chosen.
+        cancel: set from another thread to stop; looked at before each step.
+        emit: called with each piece of text.
+
+    Raises:
+        CancelledError: `cancel` was set.
+        MediaError: a picture cannot be decoded.
+    """
+
+    def check() -> None:
+        if cancel.is_set():
+            raise CancelledError
+
+    check()
+    began = time.perf_counter()
+    features = None
+    if prompt.images:
+        pixels = [loaded.tile_maker.tiles(image) for image in prompt.images]
+        features = {"image": encode_tiles(loaded.model, pixels, check)}
+    encoded = time.perf_counter()
+    sampler = Sampler(params, prompt.ids, loaded.model.device)
+    text = AnswerText(loaded.tokenizer.backend_tokenizer, params.stop)
+    cache = DynamicCache(config=loaded.model.config.get_text_config())
+    logits = _step(loaded.model, prompt.ids, cache, features)
+    token = sampler.next(logits)
+    first = time.perf_counter()
+    room = loaded.context - len(prompt.ids)
+    limit = room if params.max_tokens is None else min(params.max_tokens, room)
+    count = 1
+    while token not in loaded.end_ids:
+        check()
+        emit(text.add(token))
+        if text.stopped or count >= limit:
+            break
+        token = sampler.next(_step(loaded.model, [token], cache, None))
+        count += 1
+    ended = text.stopped or token in loaded.end_ids
+    if not text.stopped:
+        emit(text.rest())
+    timings = Timings(
+        image_ms=(encoded - began) * 1000,
+        prompt_ms=(first - began) * 1000,
+        predicted_ms=(time.perf_counter() - first) * 1000,
+        prompt_n=len(prompt.ids),
+        predicted_n=count,
+        tiles=sum(image.plan.tiles for image in prompt.images),
+    )
+    reason: Literal["stop", "length"] = "stop" if ended else "length"
+    return Answer(reason, len(prompt.ids), count, sampler.seed, timings)
+
+
+def _step(model: Any, ids: list[int], cache: DynamicCache, features: Any) -> torch.Tensor:  # noqa: ANN401
+    """Run the text model over `ids` after what `cache` holds; return the last logits."""
+    out = model(
+        input_ids=torch.tensor([ids], device=model.device),
+        mm_encoder_outputs=features,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    logits: torch.Tensor = out.logits[0, -1]
+    return logits

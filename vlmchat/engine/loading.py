@@ -1,0 +1,247 @@
+"""Bringing a model up: find it, check that it fits, load it."""
+
+import hashlib
+import json
+import logging
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast
+
+from vlmchat.engine.footprint import choose_quantization, measure
+from vlmchat.engine.hardware import Hardware, find_hardware, use_threads
+from vlmchat.engine.prompt import PromptBuilder
+from vlmchat.engine.quantize import bitsandbytes_config
+from vlmchat.engine.vision import TileMaker
+from vlmchat.errors import ModelError
+from vlmchat.media.images import DEFAULT_LIMITS
+from vlmchat.media.tiles import ProcessorSpec
+from vlmchat.models.progress import Progress, ProgressSink
+from vlmchat.models.resolve import ModelFolder, resolve
+from vlmchat.text import visible_line
+
+log = logging.getLogger(__name__)
+
+END_OF_UTTERANCE = "<end_of_utterance>"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What to load and how; see `vlmchat.client.supervisor.EngineOptions`."""
+
+    model: str | None = None
+    quant: str = "auto"
+    device: str = "auto"
+    adapter: Path | None = None
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready to answer.
+
+    Attributes:
+        model: ``Idefics3ForConditionalGeneration`` or ``SmolVLMForConditionalGeneration``.
+        context: most tokens of prompt and answer together.
+        end_ids: tokens that end an answer.
+        adapter: name and digest of the adapter, or empty.
+    """
+
+    folder: ModelFolder
+    model: Any
+    tokenizer: PreTrainedTokenizerFast
+    builder: PromptBuilder
+    tile_maker: TileMaker
+    context: int
+    end_ids: frozenset[int]
+    hardware: Hardware
+    quantization: str
+    adapter: str
+    parameters: int
+
+    @property
+    def id(self) -> str:
+        """The name clients ask for."""
+        return self.folder.id
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name clients may ask for."""
+        return frozenset({self.folder.id, self.folder.title})
+
+    def provenance(self) -> dict[str, str]:
+        """Return what produced an answer."""
+        return {
+            "model": self.folder.id,
+            "revision": self.folder.revision,
+            "quantization": self.quantization,
+            "adapter": self.adapter,
+            "device": self.hardware.device,
+            "dtype": str(self.hardware.dtype).removeprefix("torch."),
+        }
+
+    def meta(self) -> dict[str, Any]:
+        """Return the ``meta`` object of ``/v1/models``."""
+        return {
+            **self.provenance(),
+            "title": self.folder.title,
+            "notice": self.folder.notice,
+            "context": self.context,
+            "images": True,
+            "parameters": self.parameters,
+        }
+
+
+def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
+    """Find, fetch and load the model that `options` ask for.
+
+    Raises:
+        ModelError: not found, not loadable or not fitting; one sentence.
+    """
+    began = time.perf_counter()
+    progress(Progress("starting", "Starting"))
+    use_threads(options.threads)
+    hardware = find_hardware(options.device)
+    folder = resolve(
+        options.model, progress, memory_bytes=hardware.available, device=hardware.device
+    )
+    config = _read_json(folder.path / "config.json")
+    footprint = measure(folder.path, config)
+    quantization = choose_quantization(
+        footprint, options.quant, hardware.value_bytes, hardware.available, folder.title
+    )
+    if quantization == "none":
+        progress(Progress("loading", f"Loading {folder.title}"))
+    else:
+        progress(Progress("quantizing", f"Quantizing {folder.title} to {quantization}"))
+    model = _load_weights(folder, config, quantization, hardware)
+    adapter = ""
+    if options.adapter is not None:
+        progress(Progress("loading", f"Loading the adapter {visible_line(options.adapter.name)}"))
+        model, adapter = _with_adapter(model, options.adapter)
+    tokenizer = _tokenizer(folder)
+    preprocessor = _read_json(folder.path / "preprocessor_config.json")
+    spec = ProcessorSpec.from_configs(config, preprocessor)
+    log.info("loaded %s in %.1f s", folder.path, time.perf_counter() - began)
+    return LoadedModel(
+        folder=folder,
+        model=model,
+        tokenizer=tokenizer,
+        builder=PromptBuilder(tokenizer, spec, DEFAULT_LIMITS),
+        tile_maker=TileMaker(_image_processor(folder, config), spec, DEFAULT_LIMITS),
+        context=int(model.config.get_text_config().max_position_embeddings),
+        end_ids=_end_ids(model, tokenizer),
+        hardware=hardware,
+        quantization=quantization,
+        adapter=adapter,
+        parameters=footprint.parameters,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error}): fetch the model again.") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} is not a JSON object: fetch the model again.")
+    return value
+
+
+def _model_class(kind: str) -> Any:  # noqa: ANN401 - two classes without a typed base
+    if kind == "idefics3":
+        from transformers.models.idefics3.modeling_idefics3 import Idefics3ForConditionalGeneration
+
+        return Idefics3ForConditionalGeneration
+    from transformers.models.smolvlm.modeling_smolvlm import SmolVLMForConditionalGeneration
+
+    return SmolVLMForConditionalGeneration
+
+
+def _image_processor(folder: ModelFolder, config: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Return the library's processor with the PIL backend; the default one wants torchvision."""
+    if config["model_type"] == "idefics3":
+        from transformers.models.idefics3 import image_processing_pil_idefics3 as module
+
+        return module.Idefics3ImageProcessorPil.from_pretrained(folder.path)
+    from transformers.models.smolvlm import image_processing_pil_smolvlm
+
+    return image_processing_pil_smolvlm.SmolVLMImageProcessorPil.from_pretrained(folder.path)
+
+
+def _load_weights(
+    folder: ModelFolder, config: dict[str, Any], quantization: str, hardware: Hardware
+) -> Any:  # noqa: ANN401
+    wanted = bitsandbytes_config(
+        quantization, config["text_config"], hardware.device, hardware.dtype
+    )
+    extra = {} if wanted is None else {"quantization_config": wanted}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = _model_class(config["model_type"]).from_pretrained(
+                folder.path,
+                dtype=hardware.dtype,  # some checkpoints are float32: twice the memory
+                device_map=hardware.device,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                attn_implementation="sdpa",
+                **extra,
+            )
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        raise ModelError(
+            f"The weights of {folder.title} do not load ({_short(error)}): fetch them again."
+        ) from error
+    return model.eval()
+
+
+def _short(error: Exception) -> str:
+    lines = visible_line(str(error).strip().split("\n")[0])
+    return lines[:200].rstrip(".") or type(error).__name__
+
+
+def _with_adapter(model: Any, path: Path) -> tuple[Any, str]:  # noqa: ANN401
+    """Return `model` with the PEFT adapter at `path`, and the adapter's name and digest."""
+    weights = path / "adapter_model.safetensors"
+    if not (path / "adapter_config.json").is_file() or not weights.is_file():
+        raise ModelError(
+            f"“{visible_line(str(path))}” is no adapter folder: it must hold "
+            "adapter_config.json and adapter_model.safetensors."
+        )
+    from peft import PeftModel
+
+    try:
+        tuned = PeftModel.from_pretrained(model, str(path), is_trainable=False)
+    except Exception as error:
+        raise ModelError(
+            f"The adapter “{visible_line(path.name)}” does not fit this model ({_short(error)})."
+        ) from error
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+    # The tuned layers now sit inside the model itself; PEFT's wrapper adds nothing to inference.
+    return tuned.get_base_model().eval(), f"{path.name}@{digest}"
+
+
+def _tokenizer(folder: ModelFolder) -> PreTrainedTokenizerFast:
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder.path, local_files_only=True)
+    except Exception as error:
+        raise ModelError(
+            f"The tokenizer of {folder.title} does not load ({_short(error)})."
+        ) from error
+    if not tokenizer.chat_template:
+        raise ModelError(f"{folder.title} has no chat template: use an instruct or chat model.")
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    return tokenizer
+
+
+def _end_ids(model: Any, tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:  # noqa: ANN401
+    """Return every token that ends an answer, of the model's and the tokenizer's own naming."""
+    ends = model.generation_config.eos_token_id
+    ids = set(ends if isinstance(ends, list) else [ends])
+    ids.add(tokenizer.eos_token_id)
+    ids.add(tokenizer.get_vocab().get(END_OF_UTTERANCE))
+    return frozenset(index for index in ids if index is not None)

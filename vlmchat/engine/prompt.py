@@ -1,0 +1,163 @@
+"""From messages to token ids and tiles.
+
+The ids equal what the library's own processor makes of the same messages and tiles, with one
+difference on purpose: special tokens that a person *types* (``<image>``, ``<end_of_utterance>``)
+stay plain text, so that text from outside can neither end a turn nor stand for a picture.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from vlmchat.chat.messages import ImagePart, Message, TextPart
+from vlmchat.errors import UsageError
+from vlmchat.media.images import Limits, media_size
+from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedImage:
+    """A picture of the prompt: its file's bytes, and how it will be cut."""
+
+    data: bytes
+    name: str
+    plan: TilePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A tokenized prompt.
+
+    Attributes:
+        ids: token ids, image tokens expanded.
+        images: the pictures in the order of their image tokens.
+    """
+
+    ids: list[int]
+    images: tuple[PlannedImage, ...]
+
+    @property
+    def image_tokens(self) -> int:
+        """How many of the ids stand for pictures."""
+        return sum(image.plan.image_tokens for image in self.images)
+
+
+def image_block(plan: TilePlan, image_token: str) -> str:
+    """Return the text that stands for a picture cut as `plan` says.
+
+    Source: ``get_image_prompt_string`` in ``processing_smolvlm.py``; Idefics3 has the same.
+    """
+    fake, view = "<fake_token_around_image>", image_token * plan.tokens_per_tile
+    rows = "".join(
+        "".join(f"{fake}<row_{r + 1}_col_{c + 1}>{view}" for c in range(plan.cols)) + "\n"
+        for r in range(plan.rows)
+    )
+    return f"{rows}{chr(10) if rows else ''}{fake}<global-img>{view}{fake}"
+
+
+class PromptBuilder:
+    """Builds prompts for one model.
+
+    Args:
+        tokenizer: the model's own tokenizer with its chat template.
+        spec: what of the image processor's settings decides the tiles.
+        limits: which pictures are refused.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, spec: ProcessorSpec, limits: Limits
+    ) -> None:
+        self.spec = spec
+        self._limits = limits
+        self._tokenizer = tokenizer
+        self._image_token = "<image>"  # noqa: S105 - a token of the vocabulary
+        self._special_ids = {
+            token.content: index
+            for index, token in tokenizer.added_tokens_decoder.items()
+            if token.special
+        }
+        longest_first = sorted(self._special_ids, key=len, reverse=True)
+        self._specials = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
+        self._names = longest_first
+        # A copy of its own, because the switch is state of the tokenizer.
+        self._plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._plain.encode_special_tokens = True
+
+    def build(self, messages: Sequence[Message]) -> Prompt:
+        """Return the prompt for `messages` with the assistant's turn opened.
+
+        Pictures are probed, not decoded.
+
+        Raises:
+            UsageError: no messages, or the template refuses them.
+            MediaError: a picture cannot be read or is too large.
+        """
+        images = tuple(self._planned(messages))
+        mark = _unused_char(
+            part.text for m in messages for part in m.parts if isinstance(part, TextPart)
+        )
+        rendered = self._render(messages, mark)
+        pieces = rendered.split(self._image_token)
+        if len(pieces) != len(images) + 1:
+            raise UsageError("This model's chat template takes no pictures: send text only.")
+        blocks = [image_block(image.plan, self._image_token) for image in images]
+        text = pieces[0] + "".join(b + p for b, p in zip(blocks, pieces[1:], strict=True))
+        return Prompt(self._encode(text, mark), images)
+
+    def _planned(self, messages: Sequence[Message]) -> Iterable[PlannedImage]:
+        for message in messages:
+            for part in message.parts:
+                if isinstance(part, ImagePart):
+                    media = part.media
+                    width, height = media_size(media.data, media.name, self._limits)
+                    plan = plan_tiles(width, height, self.spec, part.detail)
+                    yield PlannedImage(media.data, media.name, plan)
+
+    def _render(self, messages: Sequence[Message], mark: str) -> str:
+        rows: list[dict[str, Any]] = []
+        for message in messages:
+            content = [
+                {"type": "text", "text": self._masked(part.text, mark)}
+                if isinstance(part, TextPart)
+                else {"type": "image"}
+                for part in message.parts
+            ]
+            rows.append({"role": message.role, "content": content})
+        try:
+            rendered = self._tokenizer.apply_chat_template(
+                rows, tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # templates raise what they like
+            raise UsageError(
+                f"This model's chat template refuses the conversation: {error}."
+            ) from error
+        assert isinstance(rendered, str)
+        return rendered
+
+    def _masked(self, text: str, mark: str) -> str:
+        """Return `text` with each special token in it replaced by ``mark N mark``."""
+        return self._specials.sub(
+            lambda match: f"{mark}{self._names.index(match.group())}{mark}", text
+        )
+
+    def _encode(self, text: str, mark: str) -> list[int]:
+        masked = re.compile(f"{mark}(\\d+){mark}")
+        ids: list[int] = []
+        for piece in self._specials.split(text):
+            special = self._special_ids.get(piece)
+            if special is not None:
+                ids.append(special)
+            elif piece:
+                plain = masked.sub(lambda match: self._names[int(match.group(1))], piece)
+                ids += self._plain.encode(plain, add_special_tokens=False).ids
+        return ids
+
+
+def _unused_char(texts: Iterable[str]) -> str:
+    """Return a private-use character that occurs in none of `texts`."""
+    used = set().union(*map(set, texts))
+    return next(char for char in map(chr, range(0xE000, 0x10FFFE)) if char not in used)

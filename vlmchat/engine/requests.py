@@ -1,0 +1,159 @@
+"""Chat-completions requests: what is accepted, checked field by field.
+
+Unknown and unsupported fields are refused by name, because a field that is ignored in silence is
+an answer the caller did not ask for. Source of names and ranges: OpenAI's API reference of
+``POST /v1/chat/completions``; ``top_k``, ``min_p`` and ``repetition_penalty`` as in vLLM.
+"""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vlmchat.chat.messages import ImagePart, Message, Part, TextPart
+from vlmchat.engine.media_urls import MediaResolver
+from vlmchat.engine.sampling import SamplingParams
+from vlmchat.errors import UsageError
+from vlmchat.text import visible_line
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ImageUrl(_Strict):
+    """Where a picture is and how finely to look at it."""
+
+    url: str
+    detail: Literal["low", "auto", "high"] = "auto"
+
+
+class ImageUrlPart(_Strict):
+    """A picture in a message."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class TextContentPart(_Strict):
+    """Text in a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+ContentPart: TypeAlias = Annotated[TextContentPart | ImageUrlPart, Field(discriminator="type")]
+
+
+class WireMessage(_Strict):
+    """One turn."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str | list[ContentPart]
+
+
+class StreamOptions(_Strict):
+    """What a streamed answer carries besides text."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(_Strict):
+    """The body of ``POST /v1/chat/completions``."""
+
+    messages: list[WireMessage] = Field(min_length=1)
+    model: str | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=-1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    stop: str | list[str] | None = None
+    n: Literal[1] | None = None
+    user: str | None = None
+    """The caller's name for its own user: part of the standard, and of no effect anywhere."""
+
+    def sampling(self) -> SamplingParams:
+        """Return how tokens are to be chosen."""
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        defaults = SamplingParams()
+        names = ["temperature", "top_p", "min_p", "repetition_penalty"]
+        names += ["frequency_penalty", "presence_penalty"]
+        chosen = {name: getattr(self, name) for name in names}
+        return SamplingParams(
+            **{k: getattr(defaults, k) if v is None else v for k, v in chosen.items()},
+            top_k=max(self.top_k or 0, 0),
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            seed=self.seed,
+            stop=tuple(text for text in stop if text),
+        )
+
+    def conversation(self, resolver: MediaResolver) -> list[Message]:
+        """Return the messages with their pictures' bytes.
+
+        Raises:
+            UsageError: a picture's address is refused.
+            MediaError: a picture cannot be read.
+        """
+        return [Message(row.role, _parts(row.content, resolver)) for row in self.messages]
+
+
+def _parts(content: str | list[ContentPart], resolver: MediaResolver) -> tuple[Part, ...]:
+    if isinstance(content, str):
+        return (TextPart(content),)
+    return tuple(
+        TextPart(part.text)
+        if isinstance(part, TextContentPart)
+        else ImagePart(resolver.image(part.image_url.url), part.image_url.detail)
+        for part in content
+    )
+
+
+def parse_request(body: Any) -> ChatRequest:  # noqa: ANN401 - JSON may be anything
+    """Return the checked request.
+
+    Raises:
+        UsageError: the first thing that is wrong, by the name of its field.
+    """
+    try:
+        return ChatRequest.model_validate(body)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False)
+        named = [(_field_name(body, item["loc"]), item) for item in problems]
+        # A union reports every branch that failed; the one that got furthest is the one meant.
+        name, problem = max(named, key=lambda pair: len(pair[0]))
+        raise UsageError(_sentence(visible_line(name), dict(problem))) from None
+
+
+def _field_name(body: Any, location: tuple[int | str, ...]) -> str:  # noqa: ANN401
+    """Return the path of a problem in the caller's own words, as ``messages[0].content``.
+
+    The schema's names for the members of a union are left out: they lead nowhere in `body`.
+    """
+    name, value = "", body
+    for index, step in enumerate(location):
+        tag = isinstance(value, dict) and name.endswith("]") and step == value.get("type")
+        if tag:  # a part's own kind, which may be the name of one of its fields, too
+            continue
+        if isinstance(step, int) and isinstance(value, list):
+            name, value = f"{name}[{step}]", value[step]
+        elif isinstance(value, dict) and (step in value or index == len(location) - 1):
+            name = f"{name}.{step}" if name else str(step)
+            value = value.get(step)
+    return name
+
+
+def _sentence(name: str, problem: dict[str, Any]) -> str:
+    if problem["type"] == "extra_forbidden":
+        return f"The field “{name}” is not supported here: leave it out."
+    if problem["type"] == "missing":
+        return f"The field “{name}” is missing."
+    where = f"The field “{name}”" if name else "The request"
+    given = visible_line(repr(problem["input"])[:60])
+    return f"{where} is not valid: {str(problem['msg']).lower()} (it is {given})."
