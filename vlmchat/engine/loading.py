@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from vlmchat.engine.footprint import choose_quantization, measure
+from vlmchat.models.footprint import choose_quantization, measure
 from vlmchat.engine.hardware import Hardware, find_hardware, use_threads
 from vlmchat.engine.prompt import PromptBuilder
 from vlmchat.engine.quantize import bitsandbytes_config

@@ -16,6 +16,7 @@ _QUANTIZED = re.compile(r"text_model\.layers\..*_proj\.weight$")
 # Bytes a weight, with the scales: NF4 with double quantization stores 4.127 bits (QLoRA,
 # arXiv:2305.14314, section 3); int8 one scale a row.
 _BYTES = {"8bit": 1.01, "4bit": 0.52}
+_CACHED_TOKENS = 4096
 _MARGIN = 300_000_000
 """Tiles, activations and the libraries' own workspace, bytes."""
 
@@ -27,7 +28,7 @@ class Footprint:
     Attributes:
         quantizable: weights that a quantization makes smaller.
         other: all the others (vision tower, connector, embeddings, norms).
-        cache: bytes of KV cache for a full context at 2 bytes a value.
+        cache: bytes of KV cache for a conversation of 4096 tokens at 2 bytes a value.
     """
 
     quantizable: int
@@ -55,7 +56,7 @@ def measure(folder: Path, config: dict[str, Any]) -> Footprint:
     """
     quantizable = other = 0
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
+        with safe_open(file, framework="np") as tensors:
             for name in tensors.keys():  # noqa: SIM118 - no mapping
                 size = prod(tensors.get_slice(name).get_shape())
                 if _QUANTIZED.search(name):
@@ -67,8 +68,8 @@ def measure(folder: Path, config: dict[str, Any]) -> Footprint:
     head_dim = int(text.get("head_dim") or int(text.get("hidden_size", 2048)) // heads)
     kv_heads = int(text.get("num_key_value_heads") or heads)
     layers = int(text.get("num_hidden_layers", 24))
-    context = int(text.get("max_position_embeddings", 8192))
-    return Footprint(quantizable, other, 2 * layers * kv_heads * head_dim * context * 2)
+    cache = 2 * layers * kv_heads * head_dim * _CACHED_TOKENS * 2
+    return Footprint(quantizable, other, cache)
 
 
 def choose_quantization(

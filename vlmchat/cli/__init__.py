@@ -1,0 +1,1 @@
+"""The command line: one module a subcommand, nothing heavy at import."""

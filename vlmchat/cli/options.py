@@ -1,0 +1,29 @@
+"""Options that several subcommands share."""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import typer
+
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Catalogue name, Hub id (owner/name@revision) or folder."),
+]
+Quant: TypeAlias = Annotated[
+    Literal["auto", "none", "8bit", "4bit"] | None,
+    typer.Option(help="Quantization of the local engine."),
+]
+Device: TypeAlias = Annotated[
+    Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Device of the local engine.")
+]
+Adapter: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Folder of a PEFT adapter for the local engine.")
+]
+EngineUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Address of any OpenAI-compatible engine, instead of the local one."),
+]
+ApiKey: TypeAlias = Annotated[
+    str | None, typer.Option(envvar="VLMCHAT_API_KEY", help="Key of that engine.")
+]
+System: TypeAlias = Annotated[str | None, typer.Option("--system", "-s", help="System prompt.")]

@@ -1,0 +1,65 @@
+"""The subcommands put together, and the options of the chat itself."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vlmchat import __version__
+from vlmchat.cli import ask, demo_pictures, doctor, models, options, serve
+from vlmchat.cli.chat import run_chat
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vlmchat {__version__}")
+        raise typer.Exit
+
+
+def chat(
+    context: typer.Context,
+    attach: Annotated[
+        list[Path] | None, typer.Option("--attach", "-a", help="A picture to begin with.")
+    ] = None,
+    system: options.System = None,
+    model: options.Model = None,
+    quant: options.Quant = None,
+    device: options.Device = None,
+    adapter: options.Adapter = None,
+    engine_url: options.EngineUrl = None,
+    api_key: options.ApiKey = None,
+    theme: Annotated[str | None, typer.Option(help="Name of a theme.")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="And exit.")
+    ] = False,
+) -> None:
+    """Talk with a vision-language model on your own machine.
+
+    Without a command, opens the chat.
+    """
+    if context.invoked_subcommand is None:
+        code = run_chat(
+            model=model,
+            quant=quant,
+            device=device,
+            adapter=adapter,
+            engine_url=engine_url,
+            api_key=api_key,
+            system=system,
+            theme=theme,
+            attach=tuple(attach or ()),
+        )
+        raise typer.Exit(code)
+
+
+def build() -> typer.Typer:
+    """Return the command line with all its subcommands."""
+    app = typer.Typer(
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(chat)
+    for module in (ask, serve, models, demo_pictures, doctor):
+        module.register(app)
+    return app
