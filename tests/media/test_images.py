@@ -56,13 +56,12 @@ def test_bad_files(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "cut.jpg").write_bytes(encoded("JPEG", 400, 300)[:2000])
     (tmp_path / "huge.png").write_bytes(huge_png(30_000, 30_000))
-    (tmp_path / "pipe.png").touch()
-    os.unlink(tmp_path / "pipe.png")
     os.mkfifo(tmp_path / "pipe.png")
     assert "not a picture" in said(tmp_path / "text.jpg")
     assert "empty (0 bytes)" in said(tmp_path / "empty.png")
     assert "cut off" in said(tmp_path / "cut.jpg")
-    assert "900 million pixels; the most that is opened is 120 million" in said(tmp_path / "huge.png")
+    limit = "900 million pixels; the most that is opened is 120 million"
+    assert limit in said(tmp_path / "huge.png")
     assert "is a folder" in said(tmp_path)
     assert "does not exist" in said(tmp_path / "none.png")
     assert "not a regular file" in said(tmp_path / "pipe.png")
@@ -70,7 +69,6 @@ def test_bad_files(tmp_path: Path) -> None:
     assert "cannot be read" in said(Path("a\0b"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not os.path.exists("/proc"), reason="root reads all")
 def test_no_permission(tmp_path: Path) -> None:
     path = saved(tmp_path / "secret.png")
     path.chmod(0)
@@ -79,7 +77,7 @@ def test_no_permission(tmp_path: Path) -> None:
         try:
             tmp_path.chmod(0o755)
             for parent in path.parents:
-                if os.stat(parent).st_uid == os.geteuid() and parent != Path("/"):
+                if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
                     parent.chmod(parent.stat().st_mode | 0o055)
             if os.geteuid() == 0:
                 os.setuid(65534)

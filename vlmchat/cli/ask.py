@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmchat.cli import options
+from vlmchat.cli.endings import quiet_endings
 from vlmchat.errors import EngineError, UsageError
 from vlmchat.text import visible, visible_line
 
@@ -135,7 +136,8 @@ def ask(
         model=engine.model,
         as_json=as_json,
     )
-    raise typer.Exit(asyncio.run(_ask(question)))
+    with quiet_endings():
+        raise typer.Exit(asyncio.run(_ask(question)))
 
 
 def _given(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever the options hold

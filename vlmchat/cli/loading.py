@@ -9,7 +9,7 @@ from vlmchat.client.supervisor import EngineOptions, LocalEngine
 from vlmchat.errors import EngineError
 
 
-class _Bar:
+class Bar:
     """A progress bar on a terminal, nothing elsewhere."""
 
     def __init__(self) -> None:
@@ -27,21 +27,18 @@ class _Bar:
         )
         self._task = self._bar.add_task("Starting", total=None, figures="")
 
-    def __enter__(self) -> "_Bar":
+    def __enter__(self) -> "Bar":
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, status: EngineStatus) -> None:
-        figures = f"{status.done / 1e6:.0f} of {status.total / 1e6:.0f} MB" if status.total else ""
+    def update(self, text: str, done: int, total: int) -> None:
+        """Show that `done` of `total` bytes are done; a total of 0 is unknown."""
+        figures = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else ""
         self._bar.update(
-            self._task,
-            description=status.text,
-            completed=status.done,
-            total=status.total or None,
-            figures=figures,
+            self._task, description=text, completed=done, total=total or None, figures=figures
         )
 
 
@@ -58,9 +55,9 @@ async def ready_engine(
     try:
         await engine.start()
         status = EngineStatus("starting", "Starting")
-        with _Bar() as bar:
+        with Bar() as bar:
             async for status in engine.watch():
-                bar.show(status)
+                bar.update(status.text, status.done, status.total)
         if status.stage == "failed" or status.model is None:
             raise EngineError(status.text)
         if status.model.notice and sys.stderr.isatty():

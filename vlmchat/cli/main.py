@@ -1,14 +1,12 @@
 """The ``vlmchat`` command: where every call begins, and where every error ends."""
 
 import logging
-import os
 import sys
 from typing import NoReturn
 
 from vlmchat.errors import VlmchatError
 
 _INTERRUPTED = 130
-_BROKEN_PIPE = 141
 
 
 def main() -> NoReturn:
@@ -20,10 +18,6 @@ def main() -> NoReturn:
         code = error.exit_code
     except KeyboardInterrupt:
         code = _INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone: leave without a word, also when the stream is closed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = _BROKEN_PIPE
     except Exception as error:
         print(f"vlmchat: {_unforeseen(error)}", file=sys.stderr)
         code = 3

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from vlmchat.engine.app import EngineApp
-from vlmchat.engine.service import EngineService
+from vlmchat.engine.service import EngineService, State
 from vlmchat.models.progress import ProgressSink
 from vlmchat.wire import TOKEN_VARIABLE
 
@@ -67,10 +67,13 @@ def main() -> int:
     """Serve until ended; return the exit code."""
     options = parser().parse_args()
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=logging.INFO if options.child else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     if options.child:
         exit_with_parent()
+    else:
+        logging.getLogger("vlmchat").setLevel(logging.CRITICAL)  # the announcer says it better
 
     def load(progress: ProgressSink) -> "LoadedModel":
         from vlmchat.engine.loading import LoadOptions, load_model
@@ -86,19 +89,46 @@ def main() -> int:
     except OSError as error:
         reason = error.strerror or error
         print(
-            f"Cannot listen on {options.host} port {options.port} ({reason}): choose another.",
+            f"vlmchat: {options.host} port {options.port} cannot be listened on ({reason}): "
+            "choose another with --port.",
             file=sys.stderr,
         )
         return 3
     port = listener.getsockname()[1]
     log.info("listening on %s port %d, process %d", options.host, port, os.getpid())
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
     if options.child:
         hand_over(port)
-    config = uvicorn.Config(
-        app, log_level="info" if not options.child else "warning", timeout_graceful_shutdown=5
-    )
-    uvicorn.Server(config).run(sockets=[listener])
-    return 0
+    else:
+        service.on_state = Announcer(server, f"http://{options.host}:{port}/v1")
+    server.run(sockets=[listener])
+    return 3 if service.state.stage == "failed" and not options.child else 0
+
+
+class Announcer:
+    """Tells the person at the terminal what the engine does; ends it when loading fails.
+
+    A child's parent asks for the same over HTTP, and shows the failure itself.
+    """
+
+    def __init__(self, server: uvicorn.Server, url: str) -> None:
+        self._server = server
+        self._url = url
+        self._last = ""
+        print(f"Serving at {url}", file=sys.stderr, flush=True)
+
+    def __call__(self, state: State) -> None:
+        """Print what changed."""
+        text = state.text
+        if state.total:
+            text += f" ({10 * int(10 * state.done / state.total)} %)"
+        if state.stage == "failed":
+            text = f"vlmchat: {text}"
+            self._server.should_exit = True
+        if text != self._last:
+            self._last = text
+            print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

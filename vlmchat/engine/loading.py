@@ -11,7 +11,6 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from vlmchat.models.footprint import choose_quantization, measure
 from vlmchat.engine.hardware import Hardware, find_hardware, use_threads
 from vlmchat.engine.prompt import PromptBuilder
 from vlmchat.engine.quantize import bitsandbytes_config
@@ -19,6 +18,7 @@ from vlmchat.engine.vision import TileMaker
 from vlmchat.errors import ModelError
 from vlmchat.media.images import DEFAULT_LIMITS
 from vlmchat.media.tiles import ProcessorSpec
+from vlmchat.models.footprint import choose_quantization, measure
 from vlmchat.models.progress import Progress, ProgressSink
 from vlmchat.models.resolve import ModelFolder, resolve
 from vlmchat.text import visible_line

@@ -47,8 +47,20 @@ class EngineService:
         self._load = load
         # One thread for all of torch: answers queue up in it in the order they were asked for.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self.state = State()
+        self._state = State()
+        self.on_state: Callable[[State], None] | None = None
         self.loaded: LoadedModel | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the engine stands; whoever set `on_state` is told of every change."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
+        if self.on_state is not None:
+            self.on_state(state)
 
     async def load(self) -> None:
         """Load the model; what goes wrong is kept in `state`, not raised."""

@@ -1,0 +1,52 @@
+"""``vlmchat`` without a subcommand: the chat."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def run_chat(
+    *,
+    model: str | None = None,
+    quant: str | None = None,
+    device: str | None = None,
+    adapter: str | None = None,
+    engine_url: str | None = None,
+    api_key: str | None = None,
+    system: str | None = None,
+    theme: str | None = None,
+    attach: Sequence[Path] = (),
+) -> int:
+    """Open the chat and return the program's exit code.
+
+    ``None`` means that an option was not given, so that configuration and environment decide.
+    """
+    from vlmchat.errors import UsageError
+    from vlmchat.tui.app import ChatApp
+
+    given: dict[str, dict[str, Any]] = {
+        "engine": {
+            "model": model,
+            "quant": quant,
+            "device": device,
+            "adapter": adapter,
+            "url": engine_url,
+            "api_key": api_key,
+        },
+        "chat": {"system": system},
+        "ui": {"theme": theme},
+    }
+    overrides = {
+        group: {key: value for key, value in values.items() if value is not None}
+        for group, values in given.items()
+    }
+    try:
+        app = ChatApp(overrides, attach)
+    except UsageError as error:
+        print(f"vlmchat: {error}", file=sys.stderr)
+        return error.exit_code
+    sentence = app.run()
+    if sentence:
+        print(f"vlmchat: {sentence}", file=sys.stderr)
+    return app.return_code or 0
