@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-MODEL = {
+MODEL: dict[str, Any] = {
     "id": "fake-vlm",
     "meta": {
         "title": "Fake VLM",
@@ -83,7 +84,7 @@ class Script:
     loading: list[dict[str, Any]] = field(default_factory=list)
     hold_loading: str = ""
     failed: str = ""
-    model: dict[str, Any] = field(default_factory=lambda: dict(MODEL))
+    model: dict[str, Any] = field(default_factory=lambda: deepcopy(MODEL))
     die_at_start: bool = False
 
     @classmethod

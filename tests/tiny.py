@@ -83,13 +83,16 @@ def _preprocessor(kind: Kind) -> dict[str, Any]:
     }
 
 
-def build_tiny(folder: Path, kind: Kind = "smolvlm", layers: int = 2) -> Path:
+def build_tiny(
+    folder: Path, kind: Kind = "smolvlm", layers: int = 2, intermediate: int = 128
+) -> Path:
     """Write the model into `folder` and return it.
 
     Args:
         folder: made if missing.
         kind: which of the two architectures.
         layers: of the text model; many make it slow enough to be interrupted.
+        intermediate: width inside the text model's MLP.
     """
     import torch
     from transformers import (
@@ -103,7 +106,7 @@ def build_tiny(folder: Path, kind: Kind = "smolvlm", layers: int = 2) -> Path:
     text = {
         "model_type": "llama",
         "hidden_size": 64,
-        "intermediate_size": 128,
+        "intermediate_size": intermediate,
         "num_hidden_layers": layers,
         "num_attention_heads": 2,
         "num_key_value_heads": 1,

@@ -42,7 +42,7 @@ def chat(
             model=model,
             quant=quant,
             device=device,
-            adapter=adapter,
+            adapter=str(adapter) if adapter else None,
             engine_url=engine_url,
             api_key=api_key,
             system=system,

@@ -20,6 +20,7 @@ _POLL_SECONDS = 0.1
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
 _LOG_TAIL = 40
+_LOG_BYTES = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class LocalEngine:
             EngineError: it did not come up; the sentence names the log.
         """
         await self.stop()
+        self._rotate_log()
         token = secrets.token_urlsafe(32)
         environment = {**os.environ, TOKEN_VARIABLE: token, "PYTHONUNBUFFERED": "1"}
         # Unlike a handle kept open here, appending by the child survives us and each other.
@@ -122,6 +124,12 @@ class LocalEngine:
                 f"The engine did not start: the reason is at the end of {self.log_file}."
             ) from None
         self._client = EngineClient(f"http://127.0.0.1:{port}", token)
+
+    def _rotate_log(self) -> None:
+        """Set a log that has grown aside, once; the one before it is given up."""
+        with contextlib.suppress(OSError):
+            if self.log_file.stat().st_size > _LOG_BYTES:
+                self.log_file.replace(self.log_file.with_suffix(".log.1"))
 
     async def watch(self) -> AsyncIterator[EngineStatus]:
         """Yield the engine's status whenever it changes, until it is ready, failed or dead.

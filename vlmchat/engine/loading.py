@@ -182,7 +182,7 @@ def _load_weights(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = _model_class(config["model_type"]).from_pretrained(
+            model, found = _model_class(config["model_type"]).from_pretrained(
                 folder.path,
                 dtype=hardware.dtype,  # some checkpoints are float32: twice the memory
                 device_map=hardware.device,
@@ -190,12 +190,20 @@ def _load_weights(
                 use_safetensors=True,
                 trust_remote_code=False,
                 attn_implementation="sdpa",
+                output_loading_info=True,
                 **extra,
             )
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise ModelError(
             f"The weights of {folder.title} do not load ({_short(error)}): fetch them again."
         ) from error
+    if found["missing_keys"]:
+        # The library would fill them with random numbers and say so in the log only.
+        name = sorted(found["missing_keys"])[0]
+        raise ModelError(
+            f"The weights of {folder.title} are not complete ({len(found['missing_keys'])} "
+            f"missing, {visible_line(name)} the first): fetch them again."
+        )
     return model.eval()
 
 

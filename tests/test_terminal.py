@@ -1,0 +1,93 @@
+"""The real binary, the real engine and a tiny model in a real terminal, used as a person would."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.pictures import saved
+from tests.terminal import Terminal
+from tests.tiny import build_tiny
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny model with enough layers for an answer to be stopped in."""
+    return build_tiny(tmp_path_factory.mktemp("models") / "tiny-vlm", layers=16)
+
+
+def engine_of(terminal: Terminal) -> psutil.Process:
+    (child,) = psutil.Process(terminal.child.pid).children()
+    assert "vlmchat.engine" in child.cmdline()
+    return child
+
+
+def footnotes(screen: str) -> int:
+    return len(re.findall(r"first token \d", screen))
+
+
+def test_a_whole_conversation(model: Path, tmp_path: Path) -> None:
+    photo = saved(tmp_path / "my photo.jpg")
+    with Terminal("--model", model, home=tmp_path / "home", rows=60) as terminal:
+        terminal.wait("Ask something", 10)
+        # Typed while the model loads: it waits in line and goes out by itself.
+        terminal.send_line("/set max_tokens 12")
+        terminal.send_line(f"/attach '{photo}'")
+        terminal.wait("my photo.jpg")
+        terminal.send_line("What is in the picture?")
+        terminal.wait(lambda screen: footnotes(screen) == 1)
+        # A long answer, stopped: what was said stays.
+        terminal.send_line("/set max_tokens 900")
+        terminal.send_line("Tell me more.")
+        terminal.wait("answering")
+        time.sleep(0.5)
+        terminal.press("escape")
+        terminal.wait("stopped")
+        # A follow-up is answered, and a path that is dropped becomes a chip.
+        terminal.send_line("/set max_tokens 5")
+        terminal.paste(str(photo).replace(" ", "\\ "))
+        terminal.wait(lambda screen: screen.count("my photo.jpg") >= 2)
+        terminal.send_line("And this one?")
+        terminal.wait(lambda screen: "ready" in screen and footnotes(screen) >= 2)
+        terminal.press("ctrl+q")
+        assert terminal.wait_exit() == 0
+
+
+def test_killed_engine_in_mid_answer(model: Path, tmp_path: Path) -> None:
+    with Terminal("--model", model, home=tmp_path / "home", rows=60) as terminal:
+        terminal.wait("Ask something", 10)
+        terminal.send_line("/set max_tokens 900")
+        terminal.send_line("Tell me a long story.")
+        terminal.wait("answering")
+        time.sleep(0.7)
+        terminal.read()
+        before = terminal.text
+        terminal.type("half a thought")
+        engine = engine_of(terminal)
+        os.kill(engine.pid, signal.SIGKILL)
+        terminal.wait("was killed")
+        assert "half a thought" in terminal.wait("ready")
+        said = before.split("Tell me a long story.")[1].split()[3:8]
+        assert said and all(word in terminal.text for word in said)
+        assert engine_of(terminal).pid != engine.pid
+        for _ in "half a thought":
+            terminal.press("backspace")
+        terminal.send_line("/set max_tokens 5")
+        terminal.send_line("Are you there?")
+        terminal.wait(lambda screen: re.search(r"\d+ tokens", screen.split("Are you there?")[-1]))
+        terminal.press("ctrl+q")
+        assert terminal.wait_exit() == 0
+    assert not psutil.pid_exists(engine.pid) or engine.status() == psutil.STATUS_ZOMBIE
+
+
+def test_failed_load_leaves_the_chat_usable(tmp_path: Path) -> None:
+    with Terminal("--model", tmp_path, home=tmp_path / "home", columns=80, rows=24) as terminal:
+        terminal.wait("config.json")
+        terminal.send_line("hello")
+        terminal.wait("hello")
+        terminal.press("ctrl+q")
+        assert terminal.wait_exit() == 0
