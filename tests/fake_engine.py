@@ -97,7 +97,7 @@ class Script:
         return json.dumps(asdict(self))
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     """Ends a response in the middle."""
 
 
@@ -182,7 +182,7 @@ class FakeEngine:
             for piece in _pieces(reply):
                 await asyncio.sleep(reply.delay)
                 if sent == reply.break_after:
-                    raise _Broken
+                    raise _BrokenError
                 if sent == reply.die_after:
                     os.kill(os.getpid(), 9)
                 yield _event({"choices": [{"index": 0, "delta": {"content": piece}}]})
@@ -190,7 +190,7 @@ class FakeEngine:
             if sent in (reply.break_after, reply.die_after):
                 if reply.die_after is not None:
                     os.kill(os.getpid(), 9)
-                raise _Broken
+                raise _BrokenError
         except asyncio.CancelledError:
             self.hang_ups += 1
             raise

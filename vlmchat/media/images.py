@@ -6,6 +6,7 @@ Sizes are checked from the header before anything is decoded, and every failure 
 
 import hashlib
 import io
+import re
 import stat
 import warnings
 from dataclasses import dataclass
@@ -58,15 +59,20 @@ def _open(data: bytes, name: str, limits: Limits) -> Image.Image:
             f"“{name}” is not a picture vlmchat can read: use JPEG, PNG, WebP, GIF, BMP or TIFF."
         ) from None
     except Image.DecompressionBombError as error:
-        raise MediaError(f"“{name}” is too large to open safely: {error}.") from None
+        pixels = max(map(int, re.findall(r"\d+", str(error))), default=0)
+        raise _too_large(name, f"{pixels / 1e6:.0f} million pixels", limits) from None
     except Exception as error:
         raise MediaError(f"“{name}” is damaged and cannot be opened ({_why(error)}).") from error
     if image.width * image.height > limits.max_pixels:
-        raise MediaError(
-            f"“{name}” has {image.width} × {image.height} pixels; the most that is opened is "
-            f"{limits.max_pixels / 1e6:.0f} million: make it smaller first."
-        )
+        raise _too_large(name, f"{image.width} × {image.height} pixels", limits)
     return image
+
+
+def _too_large(name: str, size: str, limits: Limits) -> MediaError:
+    return MediaError(
+        f"“{name}” has {size}; the most that is opened is "
+        f"{limits.max_pixels / 1e6:.0f} million: make it smaller first."
+    )
 
 
 def _why(error: Exception) -> str:
@@ -186,3 +192,12 @@ def media_from_bytes(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) ->
         data, mime = buffer.getvalue(), "image/png"
     digest = hashlib.sha256(data).hexdigest()
     return Media(digest, name, mime, image.width, image.height, data)
+
+
+def dimensions(path: Path, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
+    """Return width and height in pixels as the file's header has them; nothing is decoded.
+
+    Raises:
+        MediaError: as `read_bytes`, or no picture.
+    """
+    return _open(read_bytes(path, limits), visible_line(path.name), limits).size

@@ -1,0 +1,265 @@
+"""Everything a person can set, and where each value comes from.
+
+In rising order: the defaults here, ``config.toml`` in the configuration folder, ``VLMCHAT_*``
+environment variables (``VLMCHAT_SAMPLING__TEMPERATURE=0.2``), and what the command line gave.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from vlmchat import paths
+from vlmchat.client.protocol import Sampling
+from vlmchat.errors import UsageError
+from vlmchat.text import visible_line
+
+Quant: TypeAlias = Literal["auto", "none", "8bit", "4bit"]
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+NonEmpty: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
+
+ENV_PREFIX = "VLMCHAT_"
+_NESTED = "__"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class EngineSettings(_Group):
+    """Which engine answers."""
+
+    model: NonEmpty | None = None
+    """Catalogue name, Hub id (``owner/name`` or ``owner/name@revision``) or folder; the hardware
+    decides when it is not given."""
+
+    quant: Quant = "auto"
+    """Weight precision of the local engine."""
+
+    device: Device = "auto"
+    """Where the local engine computes."""
+
+    adapter: NonEmpty | None = None
+    """Folder of a PEFT adapter to lay over the model."""
+
+    url: NonEmpty | None = None
+    """Address of an OpenAI-compatible server to use instead of the local engine."""
+
+    api_key: NonEmpty | None = Field(default=None, repr=False)
+    """Bearer token for `url`."""
+
+
+class SamplingSettings(_Group):
+    """How the next token is chosen; what is not given is left to the engine."""
+
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """0 is greedy; higher is more varied."""
+
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Sample from the smallest set of tokens that holds this much probability."""
+
+    top_k: int | None = Field(default=None, ge=0)
+    """Sample from the k likeliest tokens; 0 for all."""
+
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    """Drop tokens less likely than this fraction of the likeliest."""
+
+    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
+    """Above 1 discourages tokens that were already said (CTRL, Keskar et al. 2019)."""
+
+    max_tokens: int | None = Field(default=512, ge=1)
+    """Longest answer, tokens."""
+
+    seed: int | None = Field(default=None, ge=0)
+    """Makes sampling repeatable."""
+
+    stop: tuple[NonEmpty, ...] = ()
+    """Texts that end the answer."""
+
+    def as_sampling(self) -> Sampling:
+        """Return the values as the client sends them."""
+        return Sampling(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class ChatSettings(_Group):
+    """What every new conversation starts with."""
+
+    system: str = ""
+    """System prompt; empty for none."""
+
+
+class UiSettings(_Group):
+    """The chat screen."""
+
+    theme: NonEmpty = "harbour"
+    """Name of a theme file (without ``.toml``) or of one of Textual's own themes."""
+
+    enter: Literal["send", "newline"] = "send"
+    """What Enter does; Ctrl+J is always a new line, and Ctrl+S always sends."""
+
+
+class Settings(BaseSettings):
+    """All settings; use `load_settings` to read them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter=_NESTED, extra="forbid", frozen=True
+    )
+
+    engine: EngineSettings = EngineSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    chat: ChatSettings = ChatSettings()
+    ui: UiSettings = UiSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put flags before the environment before the configuration file; there is no ``.env``."""
+        return (
+            init_settings,
+            EnvSettingsSource(settings_cls, env_ignore_empty=True),
+            InitSettingsSource(settings_cls, read_config(paths.config_file())),
+        )
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the table in the TOML file at `path`; empty when there is no such file.
+
+    Raises:
+        UsageError: it cannot be read or is not TOML; the sentence names file and line.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{visible_line(str(path))} is not valid TOML: {error}.") from None
+    except OSError as error:
+        raise UsageError(
+            f"{visible_line(str(path))} cannot be read ({error.strerror}): check its permissions."
+        ) from None
+
+
+def load_settings(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+    """Read all settings.
+
+    Args:
+        overrides: what the command line gave, as ``{"engine": {"model": "demo"}}``.
+
+    Raises:
+        UsageError: one sentence with where the bad value is and what is wrong with it.
+    """
+    given: dict[str, Any] = {group: dict(values) for group, values in (overrides or {}).items()}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise UsageError(_sentence(error, given)) from None
+    except SettingsError as error:
+        # Raised for environment values of a composite type that are not JSON.
+        raise UsageError(f"A {ENV_PREFIX}* environment variable is wrong: {error}.") from None
+
+
+def _sentence(error: ValidationError, given: Mapping[str, Any]) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    keys = tuple(str(key) for key in first["loc"])
+    where = _origin(keys, given)
+    key = visible_line(".".join(keys))
+    if first["type"] == "extra_forbidden":
+        return f"{where}: there is no setting “{key}”: remove it or mend its name."
+    value = visible_line(repr(first["input"]))
+    shown = "" if keys[-1] == "api_key" else f" (it is {value})"
+    return f"{where}: “{key}” is wrong{shown}: {_reason(first['msg'])}."
+
+
+def _reason(message: str) -> str:
+    text = message.removeprefix("Value error, ").rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _origin(keys: tuple[str, ...], given: Mapping[str, Any]) -> str:
+    """Return which source the value at `keys` came from, strongest first."""
+    import os
+
+    if _holds(given, keys):
+        return "Command line"
+    variable = ENV_PREFIX + _NESTED.join(keys[:2]).upper()
+    names = {name.upper(): name for name in os.environ}
+    if variable in names:
+        return f"Environment variable {names[variable]}"
+    path = paths.config_file()
+    line = _line_of(path, keys)
+    return visible_line(str(path)) + (f", line {line}" if line else "")
+
+
+def _holds(table: Mapping[str, Any], keys: tuple[str, ...]) -> bool:
+    value: Any = table
+    for key in keys[:2]:
+        if not isinstance(value, Mapping) or key not in value:
+            return False
+        value = value[key]
+    return True
+
+
+def _line_of(path: Path, keys: tuple[str, ...]) -> int:
+    """Return the line that sets `keys` in plainly written TOML, else 0."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    table = ""
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if text.startswith("["):
+            table = text.strip("[] ")
+            if (table,) == keys:
+                return number
+            continue
+        name = text.partition("=")[0].strip().strip("\"'")
+        full = f"{table}.{name}" if table else name
+        if full and full in (".".join(keys), ".".join(keys[:2]), keys[0]):
+            return number
+    return 0
+
+
+def parse_sampling(current: Sampling, name: str, text: str) -> Sampling:
+    """Return `current` with the parameter `name` set from what a person typed.
+
+    Args:
+        current: the parameters so far.
+        name: as in `SamplingSettings`; dashes count as underscores.
+        text: the value; ``default`` or ``none`` goes back to the engine's own.
+
+    Raises:
+        UsageError: no such parameter, or a value out of its range.
+    """
+    key = name.replace("-", "_").lower()
+    known = SamplingSettings.model_fields
+    if key not in known:
+        raise UsageError(
+            f"There is no parameter “{visible_line(name)}”: it is one of {', '.join(known)}."
+        )
+    values: dict[str, Any] = {field: getattr(current, field) for field in known}
+    if text.strip().lower() in ("default", "none", ""):
+        values[key] = known[key].default if key in ("max_tokens", "stop") else None
+    else:
+        values[key] = (text,) if key == "stop" else text.strip()
+    try:
+        return SamplingSettings(**values).as_sampling()
+    except ValidationError as error:
+        reason = _reason(error.errors()[0]["msg"])
+        raise UsageError(f"“{visible_line(text)}” is no value for {key}: {reason}.") from None

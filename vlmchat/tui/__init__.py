@@ -1,0 +1,1 @@
+"""The chat screen (Textual). Nothing here imports torch, and nothing heavy before first paint."""

@@ -1,0 +1,146 @@
+"""The application: theme, settings, the engine's keeper and the chat screen, put together.
+
+Order is everything here: the screen paints from what is cheap (Textual and a theme file), and
+only then are settings, HTTP and picture libraries imported and the engine started.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App
+from textual.color import Color
+from textual.command import Provider
+from textual.screen import Screen
+
+from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.tui.screens.chat import ChatScreen
+from vlmchat.tui.themes import first_theme, load_theme, theme_files
+
+if TYPE_CHECKING:
+    from vlmchat.settings import Settings
+    from vlmchat.tui.engine_keeper import EngineKeeper
+
+Overrides = Mapping[str, Mapping[str, Any]]
+
+
+def keeper_for(settings: "Settings") -> "EngineKeeper":
+    """Return the keeper of the engine the settings ask for.
+
+    Raises:
+        UsageError: the address is none.
+    """
+    from vlmchat.client.supervisor import EngineOptions, LocalEngine
+    from vlmchat.tui.engine_keeper import LocalKeeper, RemoteKeeper
+
+    engine = settings.engine
+    if engine.url:
+        return RemoteKeeper(engine.url, engine.api_key, engine.model)
+    options = EngineOptions(engine.model, engine.quant, engine.device, engine.adapter)
+    return LocalKeeper(LocalEngine(options))
+
+
+def _command_provider() -> type[Provider]:
+    from vlmchat.tui.commands.palette import CommandProvider
+
+    return CommandProvider
+
+
+def _prepare(overrides: Overrides) -> "Settings":
+    """Read the settings and import what the chat is about to need; slow."""
+    from vlmchat.settings import load_settings
+
+    settings = load_settings(overrides)
+    import vlmchat.client.supervisor
+    import vlmchat.media.images
+    import vlmchat.tui.widgets.turns  # noqa: F401
+
+    return settings
+
+
+class ChatApp(App[str]):
+    """The chat.
+
+    Its return value is the sentence of the error that ended it, if one did.
+
+    Args:
+        overrides: settings the command line gave, as ``{"engine": {"model": "demo"}}``.
+        attach: pictures to attach at the start.
+        keeper: makes the engine's keeper from the settings.
+
+    Raises:
+        UsageError: the configuration file is not TOML.
+    """
+
+    CSS_PATH = "styles/vlmchat.tcss"
+    TITLE = "vlmchat"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_command_provider}
+
+    def __init__(
+        self,
+        overrides: Overrides | None = None,
+        attach: Iterable[Path] = (),
+        keeper: Callable[["Settings"], "EngineKeeper"] = keeper_for,
+    ) -> None:
+        super().__init__()
+        self._overrides = overrides or {}
+        self._first_files = list(attach)
+        self._keeper = keeper
+        self._theme_error = ""
+        self._begin_with_theme()
+
+    def _begin_with_theme(self) -> None:
+        name = first_theme(self._overrides)
+        try:
+            if name not in self.available_themes:
+                path = theme_files().get(name)
+                if path is None:
+                    raise UsageError(f"There is no theme “{name}”: /theme lists those there are.")
+                self.register_theme(load_theme(path))
+            self.theme = name
+        except UsageError as error:
+            self._theme_error = str(error)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Give themes that do not know it a colour for secondary text, of AA contrast."""
+        theme = self.current_theme
+        ink = Color.parse(theme.foreground or ("#e0e0e0" if theme.dark else "#1f1f1f"))
+        ground = Color.parse(theme.background or ("#121212" if theme.dark else "#e0e0e0"))
+        return {"muted": ground.blend(ink, 0.75).hex}
+
+    def get_default_screen(self) -> Screen[None]:
+        """Make the chat the first screen, so that nothing else is painted before it."""
+        return ChatScreen()
+
+    def on_mount(self) -> None:
+        """Start everything slow once the screen stands."""
+        self.call_after_refresh(self._start)
+
+    def _start(self) -> None:
+        self.run_worker(self._start_up(), group="start", name="start")
+
+    async def _start_up(self) -> None:
+        screen = self.screen_stack[0]
+        assert isinstance(screen, ChatScreen)
+        try:
+            settings = await asyncio.to_thread(_prepare, self._overrides)
+            keeper = self._keeper(settings)
+        except VlmchatError as error:
+            self.exit(str(error), return_code=error.exit_code)
+            return
+        if self._theme_error:
+            screen.notice(self._theme_error, "error")
+        screen.connect(keeper, settings)
+        if self._first_files:
+            screen.attach(self._first_files)
+        self._register_themes(screen)
+
+    def _register_themes(self, screen: ChatScreen) -> None:
+        for name, path in theme_files().items():
+            if name in self.available_themes:
+                continue
+            try:
+                self.register_theme(load_theme(path))
+            except UsageError as error:
+                screen.notice(str(error), "error")

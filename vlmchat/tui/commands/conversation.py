@@ -1,0 +1,142 @@
+"""Commands about what is said."""
+
+from typing import TYPE_CHECKING
+
+from vlmchat.errors import UsageError
+from vlmchat.text import visible_line
+from vlmchat.tui.commands.base import Command
+from vlmchat.tui.pasted import parse_paths
+
+if TYPE_CHECKING:
+    from vlmchat.tui.screens.chat import ChatScreen
+
+
+class Attach(Command):
+    """Add pictures to the next question."""
+
+    name = "attach"
+    aliases = ("a", "image")
+    help = "Add pictures to the next question; without a path, opens the file picker"
+    arguments = "[PATH…]"
+    key = "ctrl+o"
+    label = "Attach"
+
+    def available(self, chat: "ChatScreen") -> str | None:
+        """Need a model that sees."""
+        model = chat.session.engine.model
+        if model is not None and not model.images:
+            return f"{visible_line(model.title)} takes no pictures: choose another model."
+        return None
+
+    async def run(self, chat: "ChatScreen", argument: str) -> None:
+        """Attach the files, or open the picker."""
+        if argument:
+            chat.attach(parse_paths(argument))
+        else:
+            chat.open_picker()
+
+
+class Detach(Command):
+    """Take attachments away again."""
+
+    name = "detach"
+    help = "Remove an attachment by number or name, the last one, or all"
+    arguments = "[NUMBER | NAME | all]"
+
+    def available(self, chat: "ChatScreen") -> str | None:
+        """Need something attached."""
+        return None if chat.attachments else "Nothing is attached."
+
+    async def run(self, chat: "ChatScreen", argument: str) -> None:
+        """Remove what is named."""
+        held = chat.attachments
+        if argument == "all":
+            chat.set_attachments([])
+            return
+        if not argument:
+            chat.set_attachments(held[:-1])
+            return
+        kept = [
+            media
+            for number, media in enumerate(held, 1)
+            if argument not in (str(number), media.name)
+        ]
+        if len(kept) == len(held):
+            raise UsageError(f"No attachment is called “{visible_line(argument)}”.")
+        chat.set_attachments(kept)
+
+
+class New(Command):
+    """Start over."""
+
+    name = "new"
+    aliases = ("clear",)
+    help = "Start a new conversation"
+
+    async def run(self, chat: "ChatScreen", argument: str) -> None:
+        """Forget the conversation; drafts, chips and the queue stay."""
+        await chat.session.reset()
+
+
+class System(Command):
+    """The system prompt."""
+
+    name = "system"
+    help = "Set the system prompt of this conversation; “none” removes it, no text shows it"
+    arguments = "[TEXT | none]"
+    prefilled = True
+
+    async def run(self, chat: "ChatScreen", argument: str) -> None:
+        """Set, remove or show it."""
+        if argument:
+            chat.session.system = "" if argument.lower() == "none" else argument
+        await chat.show_system()
+
+
+class Stop(Command):
+    """End the answer."""
+
+    name = "stop"
+    help = "Stop the answer; what arrived of it stays"
+    key = "escape"
+    label = "Stop"
+    fades = True
+
+    def available(self, chat: "ChatScreen") -> str | None:
+        """Need an answer."""
+        return None if chat.session.answering else "Nothing is being answered."
+
+    async def run(self, chat: "ChatScreen", argument: str) -> None:
+        """Stop it."""
+        chat.session.stop()
+
+
+class SetParameter(Command):
+    """Sampling parameters."""
+
+    name = "set"
+    help = "Set a sampling parameter, or show all of them"
+    arguments = "[PARAMETER [VALUE | default]]"
+    prefilled = True
+
+    async def run(self, chat: "ChatScreen", argument: str) -> None:
+        """Set one, or show."""
+        from vlmchat.settings import SamplingSettings, parse_sampling
+
+        name, _, value = argument.replace("=", " ", 1).partition(" ")
+        names = list(SamplingSettings.model_fields)
+        if name and value.strip():
+            chat.session.sampling = parse_sampling(chat.session.sampling, name, value.strip())
+            names = [name.replace("-", "_").lower()]
+        elif name:
+            # Checks the name, by setting what is set already.
+            parse_sampling(chat.session.sampling, name, "default")
+            names = [name.replace("-", "_").lower()]
+        shown = (f"{key}: {_shown(getattr(chat.session.sampling, key))}" for key in names)
+        chat.notice(" · ".join(shown), "note")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(f"“{visible_line(item)}”" for item in value) or "none"
+    return "the engine's default" if value is None else str(value)

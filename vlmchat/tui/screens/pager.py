@@ -1,0 +1,97 @@
+"""Texts that open over the chat: the engine's log, and the help."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import HorizontalGroup, VerticalGroup, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from vlmchat.text import visible
+from vlmchat.tui.commands import registry
+
+_KEYS = (
+    ("Enter", "Send (or a new line, by the setting ui.enter)"),
+    ("Ctrl+S", "Send, whatever Enter does"),
+    ("Ctrl+J", "New line; Shift+Enter too where the terminal tells it apart"),
+    ("Backspace", "In the empty composer: remove the last attachment"),
+    ("Up", "In the empty composer: take the last queued question back"),
+    ("PageUp, PageDown", "Scroll the conversation"),
+    ("Ctrl+C", "Copy the selected text"),
+    ("Ctrl+P", "Find a command"),
+)
+
+
+class Pager(ModalScreen[None]):
+    """A text to read and close.
+
+    Args:
+        title: what it is.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,f1,f2", "dismiss", "Close"),
+    ]
+
+    def __init__(self, title: str) -> None:
+        super().__init__(classes="pager")
+        self._title = title
+
+    def body(self) -> Widget:
+        """Return the widget with the text."""
+        raise NotImplementedError
+
+    def compose(self) -> ComposeResult:
+        """Lay out the frame around the text."""
+        with VerticalGroup(classes="dialog") as dialog:
+            dialog.border_title = self._title
+            dialog.border_subtitle = "Esc closes"
+            with VerticalScroll(classes="pager-body"):
+                yield self.body()
+
+    def on_mount(self) -> None:
+        """Let the arrow keys scroll."""
+        self.query_one(VerticalScroll).focus()
+
+
+class LogPager(Pager):
+    """The end of the engine's log (untrusted text)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("Engine log")
+        self._text = text
+
+    def body(self) -> Widget:
+        """Return the lines as they are, or a sentence when there are none."""
+        return Static(Content(visible(self._text).strip() or "The log is empty."))
+
+    def on_mount(self) -> None:
+        """Begin at the end, where the reason stands."""
+        self.query_one(VerticalScroll).scroll_end(animate=False)
+
+
+class HelpPager(Pager):
+    """Keys and commands."""
+
+    def __init__(self) -> None:
+        super().__init__("vlmchat help")
+
+    def body(self) -> Widget:
+        """Return the help made from the registry."""
+        return VerticalGroup(
+            Static("Keys", classes="help-title"),
+            *(_help_row(key, what) for key, what in _KEYS),
+            Static("Commands", classes="help-title"),
+            *(_help_row(usage, what) for usage, what in registry.help_rows()),
+        )
+
+
+def _help_row(left: str, right: str) -> Widget:
+    return HorizontalGroup(
+        Static(left, classes="help-left", markup=False),
+        Static(right, classes="help-right", markup=False),
+        classes="help-row",
+    )

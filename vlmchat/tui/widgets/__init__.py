@@ -1,0 +1,1 @@
+"""The widgets of the chat screen. They draw and forward; they decide nothing."""
