@@ -7,6 +7,8 @@ the platform's own folders for configuration, data, cache and logs.
 import os
 from pathlib import Path
 
+from vlmchat.errors import VlmchatError
+
 _APP = "vlmchat"
 
 
@@ -22,7 +24,13 @@ def _folder(kind: str) -> Path:
 
 
 def _made(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise VlmchatError(
+            f"The folder {path} cannot be made ({error.strerror}): "
+            "mend its permissions, or set VLMCHAT_HOME to a folder of yours."
+        ) from error
     return path
 
 
@@ -37,7 +45,11 @@ def config_file() -> Path:
 
 
 def data_dir() -> Path:
-    """Return the folder of conversations, adapters and jobs, created if missing."""
+    """Return the folder of conversations, adapters and jobs, created if missing.
+
+    Raises:
+        VlmchatError: it cannot be made (here and in the functions below).
+    """
     return _made(_folder("data"))
 
 

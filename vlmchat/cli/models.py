@@ -2,45 +2,40 @@
 
 import contextlib
 import json
-import subprocess
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 
-from vlmchat.errors import ModelError
 from vlmchat.text import human_bytes, visible_line
 
 app = typer.Typer(
     help="List the models that vlmchat knows, or fetch one.", invoke_without_command=True
 )
-QUANTIZATIONS = ("none", "8bit", "4bit")
 
 
 def _rows() -> list[dict[str, Any]]:
-    from vlmchat.demo.build import demo_path
-    from vlmchat.models.catalogue import CATALOGUE
-    from vlmchat.models.local import cached_snapshot
+    from vlmchat.models import demo_model, local
+    from vlmchat.models.catalogue import CATALOGUE, QUANTIZATIONS
 
-    rows = []
-    for entry in CATALOGUE:
-        here = cached_snapshot(entry.hub_id) if entry.hub_id else demo_path()
-        rows.append(
-            {
-                "id": entry.id,
-                "hub_id": entry.hub_id,
-                "title": entry.title,
-                "parameters": entry.footprint.parameters,
-                "memory_bytes": {name: entry.memory(name) for name in QUANTIZATIONS},
-                "context": entry.context,
-                "video": entry.video,
-                "licence": entry.licence,
-                "download_bytes": entry.download,
-                "on_this_machine": here is not None and here.is_dir(),
-            }
-        )
-    return rows
+    present = local.catalogue_on_this_machine()
+    return [
+        {
+            "id": entry.id,
+            "hub_id": entry.hub_id,
+            "title": entry.title,
+            "parameters": entry.parameters,
+            "memory_bytes": {name: entry.memory_bytes(name) for name in QUANTIZATIONS},
+            "context": entry.context,
+            "video": entry.video,
+            "licence": entry.licence,
+            "download_bytes": entry.download_bytes,
+            "on_this_machine": demo_model.is_built() if entry.is_demo else entry.id in present,
+        }
+        for entry in CATALOGUE
+    ]
 
 
 @app.callback()
@@ -58,71 +53,52 @@ def models(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    names = ["id", "parameters", "memory", "8-bit", "4-bit", "context", "video", "licence", "here"]
-    for name in names:
-        right = name in ("parameters", "memory", "8-bit", "4-bit", "context")
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    from vlmchat.models.catalogue import DEMO
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    numbers = ["size", "memory", "8-bit", "4-bit", "context"]
+    for name in ["id", *numbers, "video", "licence", "to fetch"]:
+        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
     for row in rows:
-        memory = [human_bytes(row["memory_bytes"][name]) for name in QUANTIZATIONS]
-        here = "yes" if row["on_this_machine"] else f"no ({human_bytes(row['download_bytes'])})"
+        memory = [human_bytes(size) for size in row["memory_bytes"].values()]
+        here = "is here" if row["on_this_machine"] else human_bytes(row["download_bytes"])
         video = "yes" if row["video"] else "no"
-        size = f"{row['parameters'] / 1e6:,.0f} M"
+        size = f"{row['parameters'] / 1e6:.0f} M"
         table.add_row(row["id"], size, *memory, str(row["context"]), video, row["licence"], here)
     console = Console(highlight=False)
-    # A pipe has no width: rows are not to be cut there.
+    # A pipe has no width, and rows are not to be cut there.
     console.print(table, width=None if console.is_terminal else 200)
-    console.print("\nvlmchat models pull ID fetches one; --model takes any Hub id or folder, too.")
-    console.print(f"{_demo_remark()}", markup=False)
-
-
-def _demo_remark() -> str:
-    from vlmchat.models.resolve import DEMO_NOTICE
-
-    return f"demo: {DEMO_NOTICE[0].lower()}{DEMO_NOTICE[1:]}"
+    remark = "`vlmchat models pull ID` fetches one; --model takes any Hub id or folder, too."
+    console.print(f"\n{remark}\n{DEMO.note}", markup=False, soft_wrap=True)
 
 
 @app.command()
 def pull(
-    name: Annotated[str, typer.Argument(metavar="ID", help="Short name or Hub id.")],
+    name: Annotated[
+        str, typer.Argument(metavar="ID", help="Short name or Hub id, with @revision if wanted.")
+    ],
 ) -> None:
     """Fetch a model."""
-    from vlmchat.models import catalogue
+    from vlmchat.models import resolve
     from vlmchat.models.progress import Progress
-    from vlmchat.models.resolve import resolve
 
-    with _bar() as show:
-        if name == catalogue.DEMO_ID:
-            path = _build_demo(show)
-        else:
+    try:
+        with _bar() as show:
 
             def report(step: Progress) -> None:
-                show(step.text, step.done, step.total)
+                show(step.text, step.done, step.total if step.stage == "downloading" else 0)
 
-            path = str(resolve(name, report, memory_bytes=0, device="cpu").path)
-    print(f"{visible_line(name)} is in {visible_line(path)}")
-
-
-def _build_demo(show: Callable[[str, int, int], None]) -> str:
-    """Have the demo model put together in a process of its own: that takes torch."""
-    command = [sys.executable, "-m", "vlmchat.demo.build"]
-    last: dict[str, Any] = {}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as child:
-        assert child.stdout is not None
-        for line in child.stdout:
-            last = json.loads(line)
-            if "text" in last:
-                show(last["text"], last["done"], last["total"])
-    if "path" not in last:
-        raise ModelError(last.get("error", "The demo model could not be put together."))
-    return str(last["path"])
+            folder = resolve.pull(name, report)
+    except KeyboardInterrupt:
+        print("Stopped; what arrived whole is kept.", file=sys.stderr)
+        # The Hub's threads would go on until their files are whole, and hold the process.
+        os._exit(130)
+    print(f"{folder.title} is in {visible_line(str(folder.path))}")
 
 
 @contextlib.contextmanager
 def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what shows progress: a bar on a terminal, a line per step elsewhere."""
+    """Yield what shows progress on standard error: a bar on a terminal, a line a step elsewhere."""
     if not sys.stderr.isatty():
         said: set[str] = set()
 
@@ -130,7 +106,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
             if text not in said:
                 said.add(text)
                 size = f" ({human_bytes(total)})" if total else ""
-                print(f"{text}{size}", file=sys.stderr)
+                print(f"{text}{size}", file=sys.stderr, flush=True)
 
         yield line
         return
