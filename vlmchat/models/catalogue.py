@@ -1,16 +1,56 @@
-"""The models vlmchat knows by name.
+"""The models that vlmchat knows by name, with what each costs.
 
-Figures: the model cards and ``config.json`` files of the SmolVLM family; memory is computed, see
-`vlmchat.models.footprint`.
+Sizes are those of the model cards and configuration files of `HuggingFaceTB` on the Hugging Face
+Hub; memory is computed from them, see `CatalogueEntry.memory_bytes`.
 """
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from vlmchat.models.footprint import Footprint
+Quantization: TypeAlias = Literal["none", "8bit", "4bit"]
+QUANTIZATIONS: tuple[Quantization, ...] = ("none", "8bit", "4bit")
 
-DEMO_ID = "demo"
-DEMO_TITLE = "demo (a small example model, not SmolVLM)"
+_DEMO_ID = "demo"
+_BYTES_PER_WEIGHT = {"none": 2.0, "8bit": 1.01, "4bit": 0.52}
+"""Bytes of one quantized weight with its scales: int8 keeps one scale a row, NF4 with double
+quantization 4.127 bits a weight (QLoRA, arXiv:2305.14314, section 3)."""
+_CACHED_TOKENS = 4096
+_WORKSPACE = 400_000_000
+"""Bytes for the libraries themselves and the activations of one picture's tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextShape:
+    """The sizes of a text model's blocks (a Llama: SmolLM2).
+
+    Attributes:
+        hidden: width of the residual stream.
+        layers: number of blocks.
+        heads: query heads.
+        kv_heads: key and value heads.
+        ffn: width inside the MLP.
+        head_dim: width of one head.
+    """
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    ffn: int
+    head_dim: int = 64
+
+    @property
+    def linear_weights(self) -> int:
+        """Weights of all linear layers in the blocks: the part that a quantization shrinks."""
+        attention = 2 * self.hidden * (self.heads + self.kv_heads) * self.head_dim
+        return self.layers * (attention + 3 * self.hidden * self.ffn)
+
+    @property
+    def cache_bytes_per_token(self) -> int:
+        """Bytes of KV cache one token takes at 2 bytes a value."""
+        return 2 * 2 * self.layers * self.kv_heads * self.head_dim
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,88 +58,132 @@ class CatalogueEntry:
     """One model.
 
     Attributes:
-        id: short name.
-        hub_id: ``owner/name`` on the Hugging Face Hub; empty for the demo.
-        footprint: parameters, split by what a quantization makes smaller.
-        context: most tokens of prompt and answer together.
+        id: the short name a person types.
+        hub_id: its repository on the Hub; empty for the demo, which is made on this machine.
+        title: its name for people.
+        architecture: ``model_type`` of its ``config.json``.
+        parameters: all of them.
+        text: the sizes of its text model.
+        context: the longest prompt with its answer, in tokens.
         video: whether it was trained on videos.
-        licence: SPDX identifier.
-        download: bytes to fetch.
+        licence: SPDX identifier of the weights' licence.
+        download_bytes: what is fetched (safetensors; some are stored as float32).
+        note: a sentence on what it is for; may be empty.
     """
 
     id: str
     hub_id: str
-    footprint: Footprint
+    title: str
+    architecture: Literal["idefics3", "smolvlm"]
+    parameters: int
+    text: TextShape
     context: int
     video: bool
     licence: str
-    download: int
+    download_bytes: int
+    note: str = ""
 
     @property
-    def title(self) -> str:
-        """Name for a person."""
-        return self.hub_id.partition("/")[2] or DEMO_TITLE
+    def is_demo(self) -> bool:
+        """Whether this is the demo model."""
+        return self.id == _DEMO_ID
 
-    def memory(self, quantization: str) -> int:
-        """Return the bytes needed at ``none``, ``8bit`` or ``4bit`` with 16-bit plain values."""
-        return self.footprint.required(quantization, 2)
+    def memory_bytes(self, quantization: Quantization = "none") -> int:
+        """Return the bytes of memory the model takes while it answers.
+
+        The linear layers of the text model count at `quantization`, everything else (vision
+        tower, connector, embeddings) at 2 bytes a weight. To that come the KV cache of 4 096
+        tokens and a working margin of 400 MB for activations and the libraries.
+        """
+        quantized = int(self.text.linear_weights * _BYTES_PER_WEIGHT[quantization])
+        plain = (self.parameters - self.text.linear_weights) * 2
+        cache = self.text.cache_bytes_per_token * min(self.context, _CACHED_TOKENS)
+        return quantized + plain + cache + _WORKSPACE
 
 
-# Bytes of KV cache for 4096 tokens at 2 bytes: 2 · layers · KV heads · 64 · 4096 · 2.
-_KV_256M, _KV_500M, _KV_2B = (2 * n * heads * 64 * 4096 * 2 for n, heads in ((30, 3), (32, 5), (24, 32)))
-_P256 = Footprint(106_168_320, 150_316_288, _KV_256M)
-_P500 = Footprint(314_572_800, 192_909_504, _KV_500M)
-_P2B = Footprint(1_610_612_736, 635_659_632, _KV_2B)
-_OWNER = "HuggingFaceTB"
+_TEXT_256M = TextShape(hidden=576, layers=30, heads=9, kv_heads=3, ffn=1536)
+_TEXT_500M = TextShape(hidden=960, layers=32, heads=15, kv_heads=5, ffn=2560)
+_TEXT_2B = TextShape(hidden=2048, layers=24, heads=32, kv_heads=32, ffn=8192)
 _APACHE = "Apache-2.0"
+
+DEMO = CatalogueEntry(
+    id=_DEMO_ID,
+    hub_id="",
+    title="Demo model (drawn pictures only)",
+    architecture="smolvlm",
+    parameters=140_385_856,
+    text=_TEXT_256M,
+    context=8192,
+    video=False,
+    licence=_APACHE,
+    download_bytes=92_871_040,
+    note="The demo model is for first tries and tests: it knows simple drawings, not photographs.",
+)
 
 CATALOGUE: tuple[CatalogueEntry, ...] = (
     CatalogueEntry(
-        "smolvlm2-2.2b", f"{_OWNER}/SmolVLM2-2.2B-Instruct", _P2B, 8192, True, _APACHE, 8_990_000_000
+        "smolvlm2-256m", "HuggingFaceTB/SmolVLM2-256M-Video-Instruct", "SmolVLM2 256M", "smolvlm",
+        256_500_000, _TEXT_256M, 8192, True, _APACHE, 1_026_000_000,
     ),
     CatalogueEntry(
-        "smolvlm2-500m",
-        f"{_OWNER}/SmolVLM2-500M-Video-Instruct",
-        _P500,
-        8192,
-        True,
-        _APACHE,
-        2_030_000_000,
+        "smolvlm2-500m", "HuggingFaceTB/SmolVLM2-500M-Video-Instruct", "SmolVLM2 500M", "smolvlm",
+        507_500_000, _TEXT_500M, 8192, True, _APACHE, 2_030_000_000,
     ),
     CatalogueEntry(
-        "smolvlm2-256m",
-        f"{_OWNER}/SmolVLM2-256M-Video-Instruct",
-        _P256,
-        8192,
-        True,
-        _APACHE,
-        1_030_000_000,
+        "smolvlm2-2.2b", "HuggingFaceTB/SmolVLM2-2.2B-Instruct", "SmolVLM2 2.2B", "smolvlm",
+        2_247_000_000, _TEXT_2B, 8192, True, _APACHE, 8_990_000_000,
     ),
     CatalogueEntry(
-        "smolvlm-2.2b", f"{_OWNER}/SmolVLM-Instruct", _P2B, 16384, False, _APACHE, 4_490_000_000
+        "smolvlm-256m", "HuggingFaceTB/SmolVLM-256M-Instruct", "SmolVLM 256M", "idefics3",
+        256_500_000, _TEXT_256M, 8192, False, _APACHE, 513_000_000,
     ),
     CatalogueEntry(
-        "smolvlm-500m", f"{_OWNER}/SmolVLM-500M-Instruct", _P500, 8192, False, _APACHE, 1_020_000_000
+        "smolvlm-500m", "HuggingFaceTB/SmolVLM-500M-Instruct", "SmolVLM 500M", "idefics3",
+        507_500_000, _TEXT_500M, 8192, False, _APACHE, 1_020_000_000,
     ),
     CatalogueEntry(
-        "smolvlm-256m", f"{_OWNER}/SmolVLM-256M-Instruct", _P256, 8192, False, _APACHE, 513_000_000
+        "smolvlm-2.2b", "HuggingFaceTB/SmolVLM-Instruct", "SmolVLM 2.2B", "idefics3",
+        2_246_000_000, _TEXT_2B, 16384, False, _APACHE, 4_490_000_000,
     ),
-    CatalogueEntry(
-        DEMO_ID, "", Footprint(106_168_320, 34_200_000, _KV_256M), 8192, False, _APACHE, 92_871_040
-    ),
-)
+    DEMO,
+)  # fmt: skip
 
 
-def find(name: str) -> CatalogueEntry | None:
-    """Return the entry called `name`: its short name, its Hub id or the Hub id's last part."""
-    wanted = name.casefold()
+def lookup(name: str) -> CatalogueEntry | None:
+    """Return the entry with this short name, Hub id or name within `HuggingFaceTB`, or None.
+
+    Upper and lower case are the same.
+    """
+    wanted = name.strip().casefold()
     for entry in CATALOGUE:
-        names = {entry.id, entry.hub_id.casefold(), entry.hub_id.partition("/")[2].casefold()}
-        if wanted in names - {""}:
+        if wanted in _names(entry):
             return entry
     return None
 
 
-def nearest(name: str) -> list[str]:
-    """Return the short names most like `name`, likeliest first."""
-    return difflib.get_close_matches(name.casefold(), [e.id for e in CATALOGUE], 2, 0.4)
+def by_id(short_id: str) -> CatalogueEntry:
+    """Return the entry with this short name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for entry in CATALOGUE:
+        if entry.id == short_id:
+            return entry
+    raise KeyError(short_id)
+
+
+def nearest(name: str, limit: int = 3) -> Sequence[str]:
+    """Return up to `limit` short names that resemble `name`, the most alike first."""
+    wanted = name.strip().casefold().rpartition("/")[2]
+    aliases = {alias.rpartition("/")[2]: entry.id for entry in CATALOGUE for alias in _names(entry)}
+    close = difflib.get_close_matches(wanted, list(aliases), n=2 * limit, cutoff=0.5)
+    return tuple(dict.fromkeys(aliases[alias] for alias in close))[:limit]
+
+
+def _names(entry: CatalogueEntry) -> tuple[str, ...]:
+    names = [entry.id]
+    if entry.hub_id:
+        full = entry.hub_id.casefold()
+        names += [full, full.rpartition("/")[2]]
+    return tuple(names)

@@ -2,13 +2,11 @@
 
 import re
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from vlmchat.errors import ModelError
+from vlmchat.models.local import tensors
 from vlmchat.text import human_bytes
 
 # Linear layers of the text model's blocks: the only weights that are quantized.
@@ -55,14 +53,11 @@ def measure(folder: Path, config: dict[str, Any]) -> Footprint:
         config: the contents of its ``config.json``.
     """
     quantizable = other = 0
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="np") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - no mapping
-                size = prod(tensors.get_slice(name).get_shape())
-                if _QUANTIZED.search(name):
-                    quantizable += size
-                else:
-                    other += size
+    for name, tensor in tensors(folder).items():
+        if _QUANTIZED.search(name):
+            quantizable += tensor.parameters
+        else:
+            other += tensor.parameters
     text = config.get("text_config", {})
     heads = int(text.get("num_attention_heads", 32))
     head_dim = int(text.get("head_dim") or int(text.get("hidden_size", 2048)) // heads)

@@ -1,187 +1,222 @@
-"""Fetching models from the Hugging Face Hub, when the person asked for one."""
+"""Models from the Hugging Face Hub: whether it answers, and fetching a model into its cache.
+
+Only configuration, tokenizer and safetensors files are fetched: never pickles, never code.
+"""
 
 import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from vlmchat.errors import ModelError
-from vlmchat.models.local import hub_cache
+from vlmchat.models import local
 from vlmchat.models.progress import Progress, ProgressSink
 from vlmchat.text import human_bytes, visible_line
 
-_T = TypeVar("_T")
-# Weights as safetensors only: pickles can run code, and other runtimes' files are only size.
-PATTERNS = ["*.json", "*.safetensors", "*.jinja", "merges.txt", "vocab.txt"]
-_UNWANTED = ["onnx/*", "*.onnx", "runs/*", "checkpoint-*/*"]
-_POLL_SECONDS = 0.2
-_PROBE_SECONDS = 3.0
+ALLOWED = ("*.json", "*.jinja", "*.safetensors", "merges.txt", "vocab.txt")
+_SUBFOLDERS = "*/*"  # other formats of the same weights (ONNX, …) lie there
+_DEFAULT_ENDPOINT = "https://huggingface.co"
+_TRUE = {"1", "ON", "YES", "TRUE"}
+_POLL = 0.25
+
+
+class HubUnreachableError(ModelError):
+    """The Hub does not answer, or may not be asked."""
+
+
+class HubNotFoundError(ModelError):
+    """The Hub has no such model."""
 
 
 def endpoint() -> str:
-    """Return the Hub's address; ``HF_ENDPOINT`` names another."""
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    """Return the address of the Hub, which ``HF_ENDPOINT`` may change."""
+    return (os.environ.get("HF_ENDPOINT") or _DEFAULT_ENDPOINT).rstrip("/")
 
 
 def is_offline() -> bool:
-    """Return whether the person has forbidden the Hub (``HF_HUB_OFFLINE``)."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    """Return whether ``HF_HUB_OFFLINE`` forbids asking the Hub."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE
 
 
-def reachable(timeout: float = _PROBE_SECONDS) -> bool:
-    """Return whether the Hub answers within `timeout` seconds."""
+def reachable(timeout: float = 3.0) -> bool:
+    """Return whether the Hub answers within `timeout` seconds, name look-up included."""
     if is_offline():
         return False
-    import httpx2 as httpx
+    answers: list[bool] = []
+    # A name look-up knows no time limit, so it waits in a thread that nobody waits for.
+    asking = threading.Thread(target=lambda: answers.append(_ask(timeout)), daemon=True)
+    asking.start()
+    asking.join(timeout)
+    return bool(answers and answers[0])
 
-    answered = threading.Event()
 
-    def probe() -> None:
-        try:
-            httpx.head(endpoint(), timeout=timeout)
-        except Exception:  # any failure means that it is not reachable
-            return
-        answered.set()
+def _ask(timeout: float) -> bool:
+    import httpx2
 
-    # Looking a name up may outlast every timeout of the client: a thread can be left behind.
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(timeout)
-    return answered.is_set()
+    try:
+        return httpx2.head(endpoint(), timeout=timeout).status_code < 500
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
+        return False
 
 
 def download(repo_id: str, revision: str, progress: ProgressSink) -> Path:
-    """Fetch a model into the Hub's cache and return its folder.
+    """Fetch a model into the Hub's cache and return its snapshot folder.
 
-    What was fetched before is kept, a broken download goes on where it stopped.
+    What is already there is not fetched again, so an interrupted download goes on with the files
+    that are missing.
 
     Args:
         repo_id: ``owner/name``.
-        revision: branch, tag or commit.
-        progress: told the bytes fetched.
+        revision: branch, tag or commit; empty for ``main``.
+        progress: is told the bytes.
 
     Raises:
-        ModelError: unknown, not permitted, no network, disk full; one sentence.
+        HubUnreachableError: there is no network, or it broke off.
+        HubNotFoundError: the Hub has no such model.
+        ModelError: gated, no such revision, disk full, or refused; one sentence.
     """
-    from huggingface_hub import snapshot_download
-
-    cache = hub_cache()
-
-    def fetch(dry: bool) -> object:
-        return snapshot_download(
-            repo_id,
-            revision=revision,
-            cache_dir=cache,
-            allow_patterns=PATTERNS,
-            ignore_patterns=_UNWANTED,
-            dry_run=dry,
-        )
-
-    files = _translated(repo_id, revision, lambda: fetch(True))
-    assert isinstance(files, list)
-    missing = sum(file.file_size for file in files if file.will_download)
-    _check_space(cache, missing, repo_id)
-    blobs = cache / f"models--{repo_id.replace('/', '--')}" / "blobs"
-    with _watching(blobs, missing, f"Downloading {visible_line(repo_id)}", progress):
-        path = _translated(repo_id, revision, lambda: fetch(False))
-    return Path(str(path))
-
-
-class _watching:  # noqa: N801 - used like a function
-    """Reports the growth of a folder while a block runs.
-
-    The Hub client's own progress bars differ with its version and its transfer backend.
-    """
-
-    def __init__(self, folder: Path, total: int, text: str, progress: ProgressSink) -> None:
-        self._folder, self._total, self._text, self._progress = folder, total, text, progress
-        self._done = threading.Event()
-        self._before = _folder_bytes(folder)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            grown = max(0, _folder_bytes(self._folder) - self._before)
-            done = min(grown, self._total)
-            self._progress(Progress("downloading", self._text, done, self._total))
-            if self._done.wait(_POLL_SECONDS):
-                return
-
-
-def _folder_bytes(folder: Path) -> int:
-    """Return the bytes that the files in `folder` occupy (sparse ones count what is written)."""
-    total = 0
+    if not reachable():
+        raise _unreachable(repo_id)
     try:
-        for entry in os.scandir(folder):
-            if entry.is_file(follow_symlinks=False):
-                info = entry.stat(follow_symlinks=False)
-                total += min(info.st_size, getattr(info, "st_blocks", 1 << 60) * 512)
-    except OSError:
-        pass
-    return total
+        return _download(repo_id, revision or "main", progress)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise _explained(error, repo_id, revision or "main") from error
 
 
-def free_bytes(folder: Path) -> int:
-    """Return the free bytes of the file system that `folder` lies or will lie on."""
-    while not folder.exists() and folder != folder.parent:
+def _download(repo_id: str, revision: str, progress: ProgressSink) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    text = f"Downloading {visible_line(repo_id)}"
+    progress(Progress("starting", f"Asking the Hub for {visible_line(repo_id)}"))
+    plan = snapshot_download(
+        repo_id,
+        revision=revision,
+        cache_dir=local.hub_cache(),
+        endpoint=endpoint(),
+        allow_patterns=list(ALLOWED),
+        ignore_patterns=_SUBFOLDERS,
+        dry_run=True,
+    )
+    assert isinstance(plan, list)
+    if not any(one.filename.endswith(".safetensors") for one in plan):
+        raise ModelError(f"“{visible_line(repo_id)}” holds no safetensors weights on the Hub.")
+    total = sum(one.file_size or 0 for one in plan)
+    missing = sum(one.file_size or 0 for one in plan if one.will_download)
+    _check_space(missing)
+
+    results: list[Path | BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(
+                Path(
+                    snapshot_download(
+                        repo_id,
+                        revision=revision,
+                        cache_dir=local.hub_cache(),
+                        endpoint=endpoint(),
+                        allow_patterns=list(ALLOWED),
+                        ignore_patterns=_SUBFOLDERS,
+                    )
+                )
+            )
+        except BaseException as error:
+            results.append(error)
+
+    before = _stored_bytes(repo_id)
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    while worker.is_alive():
+        fresh = max(0, _stored_bytes(repo_id) - before)
+        progress(Progress("downloading", text, min(total - missing + fresh, total), total))
+        worker.join(_POLL)
+    result = results[0]
+    if isinstance(result, BaseException):
+        raise result
+    progress(Progress("downloading", text, total, total))
+    return result
+
+
+def _stored_bytes(repo_id: str) -> int:
+    """Return the bytes of the repository in the cache, those of files on their way included."""
+    size = 0
+    for file in (local.repository_folder(repo_id) / "blobs").glob("*"):
+        try:
+            size += file.stat().st_size
+        except OSError:
+            continue  # renamed between listing and looking
+    return size
+
+
+def _check_space(needed: int) -> None:
+    folder = local.hub_cache()
+    while not folder.exists():
         folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
-def _check_space(cache: Path, need: int, repo_id: str) -> None:
-    free = free_bytes(cache)
-    if need > free:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
         raise ModelError(
-            f"“{visible_line(repo_id)}” needs {human_bytes(need)} of disk and "
-            f"{human_bytes(free)} are free in {cache}: make room, or set HF_HOME to another disk."
+            f"The download needs {human_bytes(needed)} and {human_bytes(free)} are free on the "
+            f"disk of “{visible_line(str(local.hub_cache()))}”: make room, or set HF_HOME to "
+            "another disk."
         )
 
 
-def _translated(repo_id: str, revision: str, call: Callable[[], _T]) -> _T:
-    """Return what `call` returns, with the Hub client's errors as sentences."""
+def _unreachable(repo_id: str) -> HubUnreachableError:
+    why = (
+        "HF_HUB_OFFLINE forbids asking the Hub"
+        if is_offline()
+        else "the Hugging Face Hub does not answer"
+    )
+    return HubUnreachableError(
+        f"“{visible_line(repo_id)}” is not (wholly) on this machine and {why}: "
+        "try again where there is a network, or take --model demo."
+    )
+
+
+def _explained(error: BaseException, repo_id: str, revision: str) -> ModelError:
+    """Return `error` of the Hub's library as one sentence."""
+    import httpx2
     from huggingface_hub import errors
 
-    shown, where = visible_line(repo_id), visible_line(revision)
-    try:
-        return call()
-    except errors.GatedRepoError:
-        raise ModelError(
-            f"“{shown}” is gated: accept its terms on the Hub and log in with hf auth login."
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise ModelError(f"“{shown}” has no revision “{where}”: check it on the Hub.") from None
-    except (errors.RepositoryNotFoundError, errors.HFValidationError):
-        raise ModelError(
-            f"There is no model “{shown}” on the Hub (or it is private): check the name; "
-            "vlmchat models lists the known ones."
-        ) from None
-    except errors.LocalEntryNotFoundError as error:
-        raise _unreachable(shown) from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise ModelError(
-                f"The disk is full ({hub_cache()}): make room and start again; "
-                "what was fetched is kept."
-            ) from None
-        raise _unreachable(shown) from error
-    except Exception as error:
-        # The HTTP library's own errors share no base with the Hub client's.
-        raise _unreachable(shown) from error
-
-
-def _unreachable(shown: str) -> ModelError:
-    why = "HF_HUB_OFFLINE is set" if is_offline() else "the Hub does not answer"
-    return ModelError(
-        f"“{shown}” is not on this machine and {why}: connect to a network, "
-        "or use --model demo."
-    )
+    shown = f"“{visible_line(repo_id)}”"
+    wrapped = isinstance(error, errors.DryRunError | errors.LocalEntryNotFoundError)
+    if wrapped and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, errors.OfflineModeIsEnabled | httpx2.TransportError | ConnectionError):
+        return _unreachable(repo_id)
+    missing = f"The Hugging Face Hub has no model {shown}, or it is private."
+    cache = f"“{visible_line(str(local.hub_cache()))}”"
+    match error:
+        case errors.GatedRepoError():
+            sentence = (
+                f"{shown} is gated: accept its terms on its Hub page, then log in with "
+                "`hf auth login`."
+            )
+        case errors.RepositoryNotFoundError() | errors.HFValidationError():
+            return HubNotFoundError(missing)
+        case errors.RevisionNotFoundError():
+            sentence = f"{shown} has no revision “{visible_line(revision)}” on the Hub."
+        case errors.HfHubHTTPError(response=response) if response is not None:
+            if response.status_code == 401:
+                return HubNotFoundError(missing)
+            sentence = (
+                f"The Hugging Face Hub refused {shown} with HTTP {response.status_code}: "
+                "try again later."
+            )
+        case OSError(errno=errno.ENOSPC):
+            sentence = (
+                f"The disk became full while {shown} was fetched: make room in {cache} and "
+                "try again; what arrived whole is kept."
+            )
+        case OSError(errno=errno.EACCES | errno.EPERM | errno.EROFS):
+            sentence = f"{cache} cannot be written: set HF_HOME to a folder that can."
+        case _:
+            lines = str(error).strip().splitlines()
+            detail = visible_line(lines[0])[:200].rstrip(".") if lines else type(error).__name__
+            sentence = f"{shown} could not be fetched ({detail})."
+    return ModelError(sentence)

@@ -1,124 +1,198 @@
-"""What is on this machine, and whether a folder holds a model that can be loaded."""
+"""Which models are on this machine, and whether a model folder is whole and safe to load."""
 
 import json
 import os
+import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from vlmchat.errors import ModelError
+from vlmchat.models.catalogue import CATALOGUE, CatalogueEntry
+from vlmchat.models.safetensors_header import TensorInfo, read_header
 from vlmchat.text import visible_line
 
-ARCHITECTURES = ("idefics3", "smolvlm")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_NEEDED = ("config.json", "preprocessor_config.json", "tokenizer.json")
-_INDEX = "model.safetensors.index.json"
+MODEL_TYPES = ("smolvlm", "idefics3")
+INDEX_NAME = "model.safetensors.index.json"
+_NEEDED = ("config.json", "tokenizer.json", "preprocessor_config.json")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def hub_cache() -> Path:
-    """Return the folder of the Hub's cache, as the environment says at this moment."""
-    own = os.environ.get("HF_HUB_CACHE")
-    if own:
-        return Path(own).expanduser()
-    home = os.environ.get("HF_HOME")
-    if home:
+    """Return the folder of the Hub's cache as the environment names it now (it may not exist).
+
+    The rules are those of ``huggingface_hub.constants``, which reads the environment only once.
+    """
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if value := os.environ.get(name):
+            return Path(value).expanduser()
+    if home := os.environ.get("HF_HOME"):
         return Path(home).expanduser() / "hub"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "huggingface" / "hub"
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "huggingface" / "hub"
 
 
-def cached_snapshot(repo_id: str, revision: str = "main") -> Path | None:
-    """Return the folder of a model that the Hub's cache holds whole, or ``None``.
+def repository_folder(repo_id: str) -> Path:
+    """Return where the Hub's cache keeps ``owner/name``."""
+    return hub_cache() / ("models--" + repo_id.replace("/", "--"))
+
+
+def find_snapshot(repo_id: str, revision: str = "") -> tuple[Path, str] | None:
+    """Return the folder and commit of a cached, complete model, or None.
 
     Args:
-        repo_id: ``owner/name``.
-        revision: branch, tag or commit.
-
-    The layout is the Hub client's: ``models--owner--name/refs/<revision>`` holds a commit, and
-    ``snapshots/<commit>`` the files.
+        repo_id: ``owner/name``; upper and lower case count.
+        revision: branch, tag or commit; empty for ``main``.
     """
-    root = hub_cache() / f"models--{repo_id.replace('/', '--')}"
+    repository = repository_folder(repo_id)
+    revision = revision or "main"
+    commit = revision if _COMMIT.fullmatch(revision) else _read_reference(repository, revision)
+    if commit is None:
+        return None
+    folder = repository / "snapshots" / commit
+    return (folder, commit) if is_complete(folder) else None
+
+
+def _read_reference(repository: Path, revision: str) -> str | None:
+    if ".." in Path(revision).parts or Path(revision).is_absolute():
+        return None
     try:
-        commit = (root / "refs" / revision).read_text("utf-8").strip()
+        commit = (repository / "refs" / revision).read_text("ascii").strip()
     except (OSError, ValueError):
-        commit = revision
-    folder = root / "snapshots" / commit
-    return folder if commit and is_complete(folder) else None
+        return None
+    return commit if _COMMIT.fullmatch(commit) else None
 
 
 def is_complete(folder: Path) -> bool:
-    """Return whether every file that loading needs is in `folder`."""
-    if not all((folder / name).is_file() for name in _NEEDED):
-        return False
-    index = folder / _INDEX
-    if not index.is_file():
-        return (folder / "model.safetensors").is_file()
+    """Return whether every file that the model needs is in `folder` (contents are not read)."""
     try:
-        shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return all((folder / name).is_file() for name in _NEEDED) and all(
+            (folder / shard).is_file() for shard in weight_files(folder)
+        )
+    except ModelError:
         return False
-    return all((folder / str(shard)).is_file() for shard in shards)
 
 
-def check_folder(folder: Path) -> dict[str, Any]:
-    """Return the configuration of the model in `folder` after checking that it can be loaded.
-
-    Only headers are read.
+def weight_files(folder: Path) -> list[str]:
+    """Return the names of the safetensors files of the model, those of the index if it has one.
 
     Raises:
-        ModelError: one sentence that names the file at fault.
+        ModelError: there are none, or the index cannot be read.
     """
-    shown = visible_line(str(folder))
-    if not folder.is_dir():
-        raise ModelError(f"There is no model folder “{shown}”: check the path.")
-    config = _config(folder, shown)
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        pickles = [p.name for p in sorted(folder.iterdir()) if p.suffix in _PICKLES]
-        if pickles:
-            raise ModelError(
-                f"“{shown}” holds only pickle weights ({visible_line(pickles[0])}), which can run "
-                "code when they are loaded: get the model as safetensors."
-            )
-        raise ModelError(f"“{shown}” holds no safetensors weights: fetch the model again.")
-    for file in weights:
-        _check_weights(file)
-    missing = [name for name in _NEEDED if not (folder / name).is_file()]
-    if missing or not is_complete(folder):
-        what = missing[0] if missing else "a part of the weights"
-        raise ModelError(f"“{shown}” lacks {what}: fetch the model again.")
-    return config
-
-
-def _config(folder: Path, shown: str) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"“{shown}” is no model folder: it has no config.json.") from None
-    except (OSError, ValueError) as error:
+    index = folder / INDEX_NAME
+    if index.is_file():
+        weight_map = _read_json(index).get("weight_map")
+        names = set(weight_map.values()) if isinstance(weight_map, dict) else set()
+        if not names or not all(isinstance(one, str) and Path(one).name == one for one in names):
+            raise ModelError(f"“{INDEX_NAME}” is corrupted: fetch the model again.")
+        return sorted(names)
+    names = {file.name for file in folder.glob("*.safetensors")}
+    # The loader takes this one when it is there; adapters and other extras may lie beside it.
+    if "model.safetensors" in names:
+        return ["model.safetensors"]
+    if names:
+        return sorted(names)
+    shown = f"“{visible_line(str(folder))}”"
+    if any(file.suffix in _PICKLES for file in folder.iterdir()):
         raise ModelError(
-            f"The config.json in “{shown}” cannot be read ({visible_line(str(error))}): "
-            "fetch the model again."
-        ) from None
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind not in ARCHITECTURES:
-        raise ModelError(
-            f"“{shown}” is a model of type “{visible_line(str(kind))}”: vlmchat runs SmolVLM and "
-            "SmolVLM2 (types idefics3 and smolvlm)."
+            f"{shown} holds only pickle weights, which can run code when loaded: "
+            "convert them to safetensors or choose another model."
         )
-    assert isinstance(config, dict)
-    return config
+    raise ModelError(f"{shown} holds no model weights (*.safetensors).")
 
 
-def _check_weights(file: Path) -> None:
-    """Open the header; the library compares the promised length with the file's."""
+def check_folder(folder: Path) -> None:
+    """Check that `folder` holds a model that the engine can load; headers only, no weights.
+
+    Raises:
+        ModelError: it does not; one sentence that names the file.
+    """
+    shown = f"“{visible_line(str(folder))}”"
+    if not folder.is_dir():
+        what = "is a file, not a model folder" if folder.exists() else "does not exist"
+        raise ModelError(f"{shown} {what}: give a model's folder, a catalogue name or a Hub id.")
     try:
-        with safe_open(file, framework="np"):
-            pass
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = visible_line(str(error)).removeprefix("Error while deserializing header: ")
+        present = {file.name for file in folder.iterdir()}
+    except OSError as error:
+        raise ModelError(f"The folder {shown} cannot be read ({error.strerror}).") from error
+    if "config.json" not in present:
+        raise ModelError(f"{shown} is no model folder: it holds no config.json.")
+    kind = _read_json(folder / "config.json").get("model_type")
+    if kind not in MODEL_TYPES:
+        named = f"of type “{visible_line(str(kind))}”" if kind else "of no stated type"
         raise ModelError(
-            f"The weights file “{visible_line(str(file))}” is damaged ({reason}): "
-            "delete it and fetch the model again."
-        ) from None
+            f"The model in {shown} is {named}: vlmchat runs {' and '.join(MODEL_TYPES)} models."
+        )
+    for name in weight_files(folder):
+        if not (folder / name).is_file():
+            raise ModelError(f"“{visible_line(name)}” is missing in {shown}: fetch it again.")
+        read_header(folder / name)
+    for name in _NEEDED:
+        if name not in present:
+            raise ModelError(f"{shown} is not complete: it holds no {name}.")
+        _read_json(folder / name)
+
+
+def tensors(folder: Path) -> Mapping[str, TensorInfo]:
+    """Return every tensor of the model in `folder` by name, from the files' headers.
+
+    Raises:
+        ModelError: a weight file is missing or corrupted.
+    """
+    found: dict[str, TensorInfo] = {}
+    for name in weight_files(folder):
+        found |= read_header(folder / name)
+    return found
+
+
+def parameter_count(folder: Path) -> int:
+    """Return how many parameters the model in `folder` has.
+
+    Raises:
+        ModelError: a weight file is missing or corrupted.
+    """
+    return sum(one.parameters for one in tensors(folder).values())
+
+
+def stored_dtype(folder: Path) -> str:
+    """Return the dtype most of the model's parameters are stored in (``BF16``, ``F32``).
+
+    Raises:
+        ModelError: a weight file is missing or corrupted.
+    """
+    sizes: Counter[str] = Counter()
+    for one in tensors(folder).values():
+        sizes[one.dtype] += one.parameters
+    return sizes.most_common(1)[0][0] if sizes else ""
+
+
+def catalogue_on_this_machine() -> dict[str, Path]:
+    """Return the folders of the catalogue's models that are complete here, by short name.
+
+    The demo model is not among them; see `vlmchat.models.demo_model`.
+    """
+    found: dict[str, Path] = {}
+    for entry in CATALOGUE:
+        if snapshot := _snapshot_of(entry):
+            found[entry.id] = snapshot
+    return found
+
+
+def _snapshot_of(entry: CatalogueEntry) -> Path | None:
+    found = find_snapshot(entry.hub_id) if entry.hub_id else None
+    return found[0] if found else None
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    shown = f"“{visible_line(file.name)}” in “{visible_line(str(file.parent))}”"
+    try:
+        value = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ModelError(f"{shown} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{shown} is not valid JSON: fetch the model again.") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{shown} is not a JSON object: fetch the model again.")
+    return value

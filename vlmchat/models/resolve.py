@@ -1,21 +1,18 @@
-"""From what a person calls a model to the folder that holds it."""
+"""From what a person typed (or did not) to a model folder that can be loaded."""
 
-import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from vlmchat.errors import ModelError
-from vlmchat.models import catalogue, hub
-from vlmchat.models.catalogue import CATALOGUE, CatalogueEntry
-from vlmchat.models.local import cached_snapshot, check_folder
+from vlmchat.models import choose, demo_model, hub, local
+from vlmchat.models.catalogue import DEMO, CatalogueEntry, lookup, nearest
 from vlmchat.models.progress import Progress, ProgressSink
 from vlmchat.text import human_bytes, visible_line
 
-_GET_ONE = "get one with “vlmchat models pull smolvlm2-500m” where there is a network"
-DEMO_NOTICE = (
-    "This is the demo model, a small example trained on drawn pictures: it does not understand "
-    "photographs."
-)
+_HUB_ID = re.compile(r"[\w][\w.-]{0,95}/[\w][\w.-]{0,95}", re.ASCII)
+_REVISION = re.compile(r"[\w][\w./-]{0,254}", re.ASCII)
+_GET_ONE = "get a real one with `vlmchat models pull smolvlm2-500m`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +20,10 @@ class ModelFolder:
     """A model on this machine.
 
     Attributes:
-        path: the folder with its files.
-        id: catalogue name, Hub id, or the folder's path as it was given.
-        title: name for a person; the demo's says what it is.
-        revision: commit on the Hub, or a digest; empty when unknown.
+        path: its folder, checked to be whole.
+        id: its short name in the catalogue, its Hub id, or its folder.
+        title: its name for people; the demo's says that it is the demo.
+        revision: commit on the Hub, the demo's key, or empty for a folder.
         is_demo: whether it is the demo model.
         notice: a sentence to show once; may be empty.
     """
@@ -35,109 +32,160 @@ class ModelFolder:
     id: str
     title: str
     revision: str
-    is_demo: bool = False
-    notice: str = ""
+    is_demo: bool
+    notice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a named model comes from.
+
+    Attributes:
+        hub_id: ``owner/name`` on the Hub, empty for a folder and for the demo.
+        revision: branch, tag or commit; empty for the Hub's ``main``.
+        entry: the catalogue's entry, if it is one of them.
+        folder: the local folder, if it is one.
+    """
+
+    hub_id: str = ""
+    revision: str = ""
+    entry: CatalogueEntry | None = None
+    folder: Path | None = None
+
+
+def parse(spec: str) -> Source:
+    """Return what `spec` names: a folder, a catalogue name, or ``owner/name``, with ``@revision``.
+
+    Raises:
+        ModelError: nothing can have this name; similar catalogue names are given.
+    """
+    text = spec.strip()
+    try:
+        path = Path(text).expanduser()
+        if text and (path.is_dir() or text.startswith(("/", "./", "../", "~"))):
+            return Source(folder=path)
+    except (OSError, ValueError, RuntimeError):
+        pass  # too long or odd for a path: then it is not one
+    name, _, revision = text.partition("@")
+    if revision and (not _REVISION.fullmatch(revision) or ".." in revision):
+        raise ModelError(
+            f"“{visible_line(revision)}” is no revision: give a branch, tag or commit."
+        )
+    entry = lookup(name)
+    if entry is not None:
+        if entry.is_demo and revision:
+            raise ModelError("The demo model has no revisions: ask for “demo” alone.")
+        return Source(entry.hub_id, revision, entry)
+    if _HUB_ID.fullmatch(name):
+        return Source(name, revision)
+    raise unknown(spec)
+
+
+def unknown(spec: str) -> ModelError:
+    """Return the error for a name that is no model, with the nearest names there are."""
+    near = nearest(spec.partition("@")[0])
+    hint = (
+        f"did you mean {' or '.join(near)}?" if near else "`vlmchat models` lists those there are."
+    )
+    shown = visible_line(spec if len(spec) <= 100 else spec[:100] + "…")
+    return ModelError(f"There is no model “{shown}”: {hint}")
 
 
 def resolve(
     spec: str | None, progress: ProgressSink, *, memory_bytes: int, device: str
 ) -> ModelFolder:
-    """Return the folder of the model called `spec`, fetching it if it is not here.
+    """Return the folder of the model `spec` names, fetched first if it is not on this machine.
 
     Args:
-        spec: catalogue name, ``owner/name``, ``owner/name@revision`` or a folder; ``None``
-            chooses by what is here and by the hardware.
-        progress: told what is being done.
-        memory_bytes: free on the device.
+        spec: catalogue name, Hub id (both with ``@revision`` if wanted), folder, or None for the
+            default: the best model here, else one from the Hub, else the demo.
+        progress: is told what happens.
+        memory_bytes: free on the device; the default is chosen by it.
         device: ``cpu`` or ``cuda``.
 
     Raises:
-        ModelError: one sentence that says what to do.
+        ModelError: unknown, not to be fetched, or not whole; one sentence.
     """
-    if spec is None:
+    if spec is None or not spec.strip():
         return _default(progress, memory_bytes, device)
-    if spec == catalogue.DEMO_ID:
-        return demo_folder(progress, DEMO_NOTICE)
-    path = Path(spec).expanduser()
-    if path.exists() or spec.startswith(("/", "./", "../", "~")):
-        return _from_folder(path, spec)
-    name, _, revision = spec.partition("@")
-    entry = catalogue.find(name)
-    if entry is None and name.count("/") != 1:
-        near = catalogue.nearest(name)
-        hint = f"did you mean {' or '.join(near)}" if near else "vlmchat models lists them"
-        raise ModelError(
-            f"There is no model “{visible_line(spec)}”: {hint}. "
-            "Hub ids look like owner/name, folders like ./folder."
-        )
-    return from_hub(entry.hub_id if entry else name, revision or "main", progress)
+    source = parse(spec)
+    if source.folder is not None:
+        local.check_folder(source.folder)
+        path = source.folder.resolve()
+        return ModelFolder(path, str(path), visible_line(path.name), "", False, "")
+    if source.entry is not None and source.entry.is_demo:
+        return _demo(progress, DEMO.note)
+    return _from_hub(source, progress, "")
 
 
-def _from_folder(path: Path, spec: str) -> ModelFolder:
-    check_folder(path)
-    config = (path / "config.json").read_bytes()
-    return ModelFolder(path, spec, path.resolve().name, hashlib.sha256(config).hexdigest()[:12])
-
-
-def from_hub(
-    repo_id: str, revision: str, progress: ProgressSink, notice: str = ""
-) -> ModelFolder:
-    """Return the model `repo_id` from the Hub's cache, or fetch it.
+def pull(spec: str, progress: ProgressSink) -> ModelFolder:
+    """Fetch the model `spec` names, asking the Hub for the newest state of its branch.
 
     Raises:
-        ModelError: as `resolve`.
+        ModelError: unknown, not to be fetched, or a local folder.
     """
-    folder = cached_snapshot(repo_id, revision)
-    if folder is None:
-        progress(Progress("downloading", f"Asking the Hub for {visible_line(repo_id)}"))
-        folder = hub.download(repo_id, revision, progress)
-    check_folder(folder)
-    entry = catalogue.find(repo_id)
-    title = entry.title if entry else visible_line(repo_id)
-    return ModelFolder(folder, entry.id if entry else repo_id, title, folder.name, notice=notice)
-
-
-def demo_folder(progress: ProgressSink, notice: str) -> ModelFolder:
-    """Return the demo model, put together on first use."""
-    from vlmchat.demo.build import prepare_demo
-
-    path = prepare_demo(progress)
-    return ModelFolder(
-        path, catalogue.DEMO_ID, catalogue.DEMO_TITLE, path.name, is_demo=True, notice=notice
-    )
+    source = parse(spec)
+    if source.folder is not None:
+        local.check_folder(source.folder)
+        raise ModelError(
+            f"“{visible_line(spec)}” is a folder on this machine: there is nothing to fetch."
+        )
+    if source.entry is not None and source.entry.is_demo:
+        return _demo(progress, DEMO.note)
+    return _fetched(source, progress, "")
 
 
 def _default(progress: ProgressSink, memory_bytes: int, device: str) -> ModelFolder:
-    """Choose: the best that is here and fits, else what suits the hardware, else the demo."""
-    for entry in _by_preference(device):
-        if entry.hub_id and _fits(entry, memory_bytes) and cached_snapshot(entry.hub_id):
-            notice = f"{entry.title} was chosen: the best model on this machine that fits."
-            return from_hub(entry.hub_id, "main", progress, notice)
-    progress(Progress("starting", "Looking for the Hugging Face Hub"))
-    if not hub.reachable():
-        return demo_folder(
-            progress,
-            "No model is on this machine and the Hugging Face Hub does not answer, so this is "
-            "the demo model, a small example trained on drawn pictures: it does not understand "
-            f"photographs; {_GET_ONE}.",
-        )
-    fitting = [e for e in _by_preference(device) if e.hub_id and _fits(e, memory_bytes)]
-    if not fitting:
-        return demo_folder(
-            progress, f"{human_bytes(memory_bytes)} are too little for SmolVLM. {DEMO_NOTICE}"
-        )
-    entry = fitting[0]
-    where = "this GPU" if device == "cuda" else "this processor"
-    notice = f"{entry.title} was chosen for {where}; “vlmchat models” lists others."
-    return from_hub(entry.hub_id, "main", progress, notice)
+    place = "this CPU" if device == "cpu" else "this GPU"
+    why = f"for {place} with {human_bytes(memory_bytes)} free"
+    present = local.catalogue_on_this_machine()
+    entry = choose.best_present(present, memory_bytes, device)
+    if entry is not None:
+        notice = f"{entry.title} was chosen {why}; take another with --model."
+        return _from_hub(Source(entry.hub_id, entry=entry), progress, notice)
+    missing = "No model on this machine fits" if present else "No model is on this machine"
+    progress(Progress("starting", "Asking whether the Hugging Face Hub answers"))
+    entry = choose.best_to_fetch(memory_bytes, device)
+    if entry is None:
+        return _demo(progress, f"No other model fits {why}, so this is the demo. {DEMO.note}")
+    if hub.reachable():
+        notice = f"{missing}, so {entry.title} was fetched {why}; take another with --model."
+        try:
+            return _fetched(Source(entry.hub_id, entry=entry), progress, notice)
+        except hub.HubUnreachableError:
+            pass  # it answered once and no more: the demo is better than nothing
+    return _demo(
+        progress,
+        f"{missing} and the Hugging Face Hub does not answer, so this is the demo model, which "
+        f"knows simple drawn pictures only; {_GET_ONE} where there is a network.",
+    )
 
 
-def _by_preference(device: str) -> list[CatalogueEntry]:
-    """Return the catalogue, best first; on a CPU the 2.2B models are too slow to choose."""
-    entries = [e for e in CATALOGUE if device == "cuda" or "2.2b" not in e.id]
-    rest = [e for e in CATALOGUE if e not in entries]
-    return entries + rest
+def _demo(progress: ProgressSink, notice: str) -> ModelFolder:
+    path = demo_model.ensure(progress)
+    return ModelFolder(path, DEMO.id, DEMO.title, demo_model.revision(), True, notice)
 
 
-def _fits(entry: CatalogueEntry, memory_bytes: int) -> bool:
-    return entry.memory("4bit") <= memory_bytes
+def _from_hub(source: Source, progress: ProgressSink, notice: str) -> ModelFolder:
+    found = local.find_snapshot(source.hub_id, source.revision)
+    if found is None:
+        return _fetched(source, progress, notice)
+    return _checked(source, *found, notice)
+
+
+def _fetched(source: Source, progress: ProgressSink, notice: str) -> ModelFolder:
+    try:
+        path = hub.download(source.hub_id, source.revision, progress)
+    except hub.HubNotFoundError as error:
+        near = nearest(source.hub_id)
+        hint = f"; did you mean {' or '.join(near)}?" if near and source.entry is None else "."
+        raise ModelError(str(error).rstrip(".") + hint) from error
+    return _checked(source, path, path.name, notice)
+
+
+def _checked(source: Source, path: Path, commit: str, notice: str) -> ModelFolder:
+    local.check_folder(path)
+    entry = source.entry
+    identity = entry.id if entry is not None else source.hub_id
+    title = entry.title if entry is not None else source.hub_id.rpartition("/")[2]
+    return ModelFolder(path, identity, title, commit, False, notice)

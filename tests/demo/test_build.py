@@ -1,0 +1,141 @@
+"""The demo model put together for real, by processes that get in each other's way."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlmchat.demo import fetch
+from vlmchat.errors import ModelError
+from vlmchat.models import demo_model, local
+from vlmchat.models.catalogue import DEMO
+from vlmchat.models.progress import ignore_progress
+from vlmchat.models.resolve import resolve
+
+_COMMAND = [sys.executable, "-m", "vlmchat.demo.build"]
+
+
+def start(home: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        _COMMAND,
+        env={**os.environ, "VLMCHAT_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def events(child: "subprocess.Popen[str]") -> list[dict[str, Any]]:
+    out, _ = child.communicate(timeout=240)
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_a_full_disk_is_refused_with_both_numbers(small_disk: Callable[[int], Path]) -> None:
+    child = start(small_disk(20_000_000) / "home")
+    last = events(child)[-1]
+    assert child.returncode == 3
+    assert "needs 400 MB and 20 MB are free" in last["error"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLMCHAT_HOME", str(tmp_path))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "demo").write_text("in the way")
+    with pytest.raises(ModelError, match=r"cannot be made in .*: set VLMCHAT_HOME"):
+        demo_model.ensure(ignore_progress)
+
+
+@pytest.mark.registry
+def test_two_processes_at_once_make_one_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    children = [start(home), start(home)]
+    said = [events(child) for child in children]
+    assert [child.returncode for child in children] == [0, 0], said
+    texts = [{one["text"] for one in lines} for lines in said]
+    assert sorted(any("Waiting for another" in text for text in each) for each in texts) == [
+        False,
+        True,
+    ]
+    monkeypatch.setenv("VLMCHAT_HOME", str(home))
+    local.check_folder(demo_model.folder())
+    left = {file.name for file in (home / "cache" / "demo").iterdir()}
+    assert left == {demo_model.folder().name, "making.lock"}
+
+
+@pytest.mark.registry
+def test_a_kill_in_mid_download_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    child = start(home)
+    assert child.stdout is not None
+    for line in child.stdout:
+        if json.loads(line)["stage"] == "downloading":
+            break
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    assert list((home / "cache" / "demo").glob("making-*"))
+    time.sleep(1)  # the orphaned pip may still be writing
+    second = start(home)
+    assert "error" not in events(second)[-1]
+    assert second.returncode == 0
+    assert not list((home / "cache" / "demo").glob("making-*"))
+
+
+@pytest.mark.registry
+def test_the_demo_resolves_by_name(demo_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLMCHAT_HOME", str(demo_home))
+    found = resolve("demo", ignore_progress, memory_bytes=0, device="cpu")
+    assert found.is_demo
+    assert "demo" in found.title.lower()
+    assert local.parameter_count(found.path) == DEMO.parameters
+    assert local.stored_dtype(found.path) == "BF16"
+
+
+@pytest.mark.registry
+def test_text_logits_are_the_text_models_own_bit_for_bit(
+    demo_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import torch
+    from transformers import PreTrainedTokenizerFast, SmolVLMForConditionalGeneration
+
+    from vlmchat.demo.build import load_text_model
+
+    monkeypatch.setenv("VLMCHAT_HOME", str(demo_home))
+    folder = demo_model.folder()
+    plain = load_text_model(fetch.fetch_gguf(tmp_path, tmp_path / "none", ignore_progress))
+    demo = SmolVLMForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    assert tokenizer.convert_tokens_to_ids("<image>") == config["image_token_id"]
+    assert len(tokenizer) == config["text_config"]["vocab_size"]
+    for text in ("The capital of France is", "1, 2, 3, 4,", "def main():\n"):
+        ids = tokenizer(text, return_tensors="pt").input_ids
+        with torch.no_grad():
+            own, ours = plain(ids).logits, demo(input_ids=ids).logits
+        assert torch.equal(own, ours[..., : own.shape[-1]])
+        assert int(ours.argmax(-1).max()) < own.shape[-1]  # an added token never wins
+    ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
+    answer = demo.generate(ids, max_new_tokens=4, do_sample=False)
+    assert "Paris" in tokenizer.decode(answer[0])
+
+
+def test_a_half_removed_model_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLMCHAT_HOME", str(tmp_path))
+    folder = demo_model.folder()
+    folder.mkdir(parents=True)
+    shutil.copyfile(demo_model.shipped_weights() / "config.json", folder / "config.json")
+    assert not demo_model.is_built()
