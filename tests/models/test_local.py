@@ -111,8 +111,7 @@ def test_parameters_are_counted_as_torch_counts_them(model: Path) -> None:
     from safetensors.torch import load_file
 
     tensors = load_file(model / "model.safetensors")
-    assert local.parameter_count(model) == sum(one.numel() for one in tensors.values())
-    assert local.stored_dtype(model) in ("BF16", "F32")
+    assert local.footprint_of(model).parameters == sum(one.numel() for one in tensors.values())
 
 
 def test_a_good_folder_resolves(model: Path) -> None:

@@ -18,7 +18,8 @@ from vlmchat.engine.vision import TileMaker
 from vlmchat.errors import ModelError
 from vlmchat.media.images import DEFAULT_LIMITS
 from vlmchat.media.tiles import ProcessorSpec
-from vlmchat.models.footprint import choose_quantization, measure
+from vlmchat.models.footprint import choose_quantization
+from vlmchat.models.local import footprint_of
 from vlmchat.models.progress import Progress, ProgressSink
 from vlmchat.models.resolve import ModelFolder, resolve
 from vlmchat.text import visible_line
@@ -109,7 +110,7 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
         options.model, progress, memory_bytes=hardware.available, device=hardware.device
     )
     config = _read_json(folder.path / "config.json")
-    footprint = measure(folder.path, config)
+    footprint = footprint_of(folder.path)
     quantization = choose_quantization(
         footprint, options.quant, hardware.value_bytes, hardware.available, folder.title
     )

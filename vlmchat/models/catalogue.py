@@ -9,16 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from vlmchat.models.footprint import Footprint
+
 Quantization: TypeAlias = Literal["none", "8bit", "4bit"]
 QUANTIZATIONS: tuple[Quantization, ...] = ("none", "8bit", "4bit")
 
 _DEMO_ID = "demo"
-_BYTES_PER_WEIGHT = {"none": 2.0, "8bit": 1.01, "4bit": 0.52}
-"""Bytes of one quantized weight with its scales: int8 keeps one scale a row, NF4 with double
-quantization 4.127 bits a weight (QLoRA, arXiv:2305.14314, section 3)."""
-_CACHED_TOKENS = 4096
-_WORKSPACE = 400_000_000
-"""Bytes for the libraries themselves and the activations of one picture's tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +44,9 @@ class TextShape:
         return self.layers * (attention + 3 * self.hidden * self.ffn)
 
     @property
-    def cache_bytes_per_token(self) -> int:
-        """Bytes of KV cache one token takes at 2 bytes a value."""
-        return 2 * 2 * self.layers * self.kv_heads * self.head_dim
+    def cache_per_token(self) -> int:
+        """Values of KV cache that one token takes."""
+        return 2 * self.layers * self.kv_heads * self.head_dim
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +85,13 @@ class CatalogueEntry:
         return self.id == _DEMO_ID
 
     def memory_bytes(self, quantization: Quantization = "none") -> int:
-        """Return the bytes of memory the model takes while it answers.
+        """Return the bytes of memory the model takes while it answers, at 16-bit plain values.
 
-        The linear layers of the text model count at `quantization`, everything else (vision
-        tower, connector, embeddings) at 2 bytes a weight. To that come the KV cache of 4 096
-        tokens and a working margin of 400 MB for activations and the libraries.
+        See `Footprint.required` for what is counted.
         """
-        quantized = int(self.text.linear_weights * _BYTES_PER_WEIGHT[quantization])
-        plain = (self.parameters - self.text.linear_weights) * 2
-        cache = self.text.cache_bytes_per_token * min(self.context, _CACHED_TOKENS)
-        return quantized + plain + cache + _WORKSPACE
+        quantizable = self.text.linear_weights
+        rest = self.parameters - quantizable
+        return Footprint(quantizable, rest, self.text.cache_per_token).required(quantization, 2)
 
 
 _TEXT_256M = TextShape(hidden=576, layers=30, heads=9, kv_heads=3, ffn=1536)

@@ -1,37 +1,32 @@
-"""How much memory a model will take, known before it is loaded."""
+"""How much memory a model takes, known before it is loaded: one rule for all who ask."""
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from vlmchat.errors import ModelError
-from vlmchat.models.local import tensors
 from vlmchat.text import human_bytes
 
-# Linear layers of the text model's blocks: the only weights that are quantized.
-_QUANTIZED = re.compile(r"text_model\.layers\..*_proj\.weight$")
 # Bytes a weight, with the scales: NF4 with double quantization stores 4.127 bits (QLoRA,
 # arXiv:2305.14314, section 3); int8 one scale a row.
 _BYTES = {"8bit": 1.01, "4bit": 0.52}
 _CACHED_TOKENS = 4096
-_MARGIN = 300_000_000
-"""Tiles, activations and the libraries' own workspace, bytes."""
+_WORKSPACE = 400_000_000
+"""Bytes for the libraries themselves and the activations of one picture's tiles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Parameters of a model, counted from the headers of its safetensors files.
+    """What of a model decides the memory it takes.
 
     Attributes:
-        quantizable: weights that a quantization makes smaller.
-        other: all the others (vision tower, connector, embeddings, norms).
-        cache: bytes of KV cache for a conversation of 4096 tokens at 2 bytes a value.
+        quantizable: weights that a quantization makes smaller: the linear layers of the text
+            model's blocks.
+        other: all other weights (vision tower, connector, embeddings, norms).
+        cache_per_token: values of KV cache that a token takes.
     """
 
     quantizable: int
     other: int
-    cache: int
+    cache_per_token: int
 
     @property
     def parameters(self) -> int:
@@ -39,32 +34,15 @@ class Footprint:
         return self.quantizable + self.other
 
     def required(self, quantization: str, value_bytes: int) -> int:
-        """Return the bytes needed at `quantization` with `value_bytes` for each plain value."""
+        """Return the bytes needed at `quantization` with `value_bytes` for each plain value.
+
+        Counted are the weights, the KV cache of 4 096 tokens, and 400 MB for activations and the
+        libraries.
+        """
         each = _BYTES.get(quantization, value_bytes)
         weights = self.quantizable * each + self.other * value_bytes
-        return int(weights) + self.cache * value_bytes // 2 + _MARGIN
-
-
-def measure(folder: Path, config: dict[str, Any]) -> Footprint:
-    """Return the footprint of the model in `folder`.
-
-    Args:
-        folder: a model folder that was validated.
-        config: the contents of its ``config.json``.
-    """
-    quantizable = other = 0
-    for name, tensor in tensors(folder).items():
-        if _QUANTIZED.search(name):
-            quantizable += tensor.parameters
-        else:
-            other += tensor.parameters
-    text = config.get("text_config", {})
-    heads = int(text.get("num_attention_heads", 32))
-    head_dim = int(text.get("head_dim") or int(text.get("hidden_size", 2048)) // heads)
-    kv_heads = int(text.get("num_key_value_heads") or heads)
-    layers = int(text.get("num_hidden_layers", 24))
-    cache = 2 * layers * kv_heads * head_dim * _CACHED_TOKENS * 2
-    return Footprint(quantizable, other, cache)
+        cache = self.cache_per_token * _CACHED_TOKENS * value_bytes
+        return int(weights) + cache + _WORKSPACE
 
 
 def choose_quantization(

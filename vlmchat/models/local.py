@@ -3,13 +3,13 @@
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vlmchat.errors import ModelError
 from vlmchat.models.catalogue import CATALOGUE, CatalogueEntry
+from vlmchat.models.footprint import Footprint
 from vlmchat.models.safetensors_header import TensorInfo, read_header
 from vlmchat.text import visible_line
 
@@ -17,6 +17,7 @@ MODEL_TYPES = ("smolvlm", "idefics3")
 INDEX_NAME = "model.safetensors.index.json"
 _NEEDED = ("config.json", "tokenizer.json", "preprocessor_config.json")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_QUANTIZABLE = re.compile(r"text_model\.layers\..*_proj\.weight$")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -147,25 +148,25 @@ def tensors(folder: Path) -> Mapping[str, TensorInfo]:
     return found
 
 
-def parameter_count(folder: Path) -> int:
-    """Return how many parameters the model in `folder` has.
+def footprint_of(folder: Path) -> Footprint:
+    """Return what decides the memory that the model in `folder` takes, from headers alone.
 
     Raises:
-        ModelError: a weight file is missing or corrupted.
+        ModelError: the configuration cannot be read, or a weight file is missing or corrupted.
     """
-    return sum(one.parameters for one in tensors(folder).values())
-
-
-def stored_dtype(folder: Path) -> str:
-    """Return the dtype most of the model's parameters are stored in (``BF16``, ``F32``).
-
-    Raises:
-        ModelError: a weight file is missing or corrupted.
-    """
-    sizes: Counter[str] = Counter()
-    for one in tensors(folder).values():
-        sizes[one.dtype] += one.parameters
-    return sizes.most_common(1)[0][0] if sizes else ""
+    quantizable = other = 0
+    for name, tensor in tensors(folder).items():
+        if _QUANTIZABLE.search(name):
+            quantizable += tensor.parameters
+        else:
+            other += tensor.parameters
+    text = _read_json(folder / "config.json").get("text_config", {})
+    # What a configuration leaves out is Llama's default.
+    heads = int(text.get("num_attention_heads", 32))
+    head_dim = int(text.get("head_dim") or int(text.get("hidden_size", 4096)) // heads)
+    kv_heads = int(text.get("num_key_value_heads") or heads)
+    layers = int(text.get("num_hidden_layers", 32))
+    return Footprint(quantizable, other, 2 * layers * kv_heads * head_dim)
 
 
 def catalogue_on_this_machine() -> dict[str, Path]:
