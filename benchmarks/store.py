@@ -18,34 +18,10 @@ from vlmchat.chat.messages import Message, TextPart, user_message
 from vlmchat.store.store import Store
 
 WORDS = [
-    "picture",
-    "circle",
-    "red",
-    "blue",
-    "star",
-    "chart",
-    "value",
-    "highest",
-    "label",
-    "describe",
-    "left",
-    "right",
-    "above",
-    "below",
-    "photo",
-    "street",
-    "night",
-    "garden",
-    "window",
-    "table",
-    "cup",
-    "bird",
-    "river",
-    "mountain",
-    "cloud",
-    "letter",
-    "number",
-    "small",
+    *("picture", "circle", "red", "blue", "star", "chart", "value", "highest"),
+    *("label", "describe", "left", "right", "above", "below", "photo", "street"),
+    *("night", "garden", "window", "table", "cup", "bird", "river", "mountain"),
+    *("cloud", "letter", "number", "small"),
 ]
 
 

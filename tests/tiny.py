@@ -83,6 +83,33 @@ def _preprocessor(kind: Kind) -> dict[str, Any]:
     }
 
 
+def _sizes(
+    vocabulary: int, layers: int, intermediate: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the configurations of the text model and of the vision tower."""
+    text = {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "intermediate_size": intermediate,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "vocab_size": vocabulary,
+        "max_position_embeddings": CONTEXT,
+        "pad_token_id": 2,
+    }
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": TILE,
+        "patch_size": 8,
+    }
+    return text, vision
+
+
 def build_tiny(
     folder: Path, kind: Kind = "smolvlm", layers: int = 2, intermediate: int = 128
 ) -> Path:
@@ -103,26 +130,7 @@ def build_tiny(
     )
 
     tokenizer = _tokenizer()
-    text = {
-        "model_type": "llama",
-        "hidden_size": 64,
-        "intermediate_size": intermediate,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 32,
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": CONTEXT,
-        "pad_token_id": 2,
-    }
-    vision = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": TILE,
-        "patch_size": 8,
-    }
+    text, vision = _sizes(len(tokenizer), layers, intermediate)
     config_class, model_class = (
         (Idefics3Config, Idefics3ForConditionalGeneration)
         if kind == "idefics3"

@@ -90,6 +90,23 @@ def test_system_and_sampling_reach_the_engine() -> None:
     assert {name: body[name] for name in expected} == expected
 
 
+def test_address_and_model_of_the_configuration_belong_together(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "home" / "config" / "config.toml"
+    config.parent.mkdir(parents=True)
+    with running(FakeEngine()) as fake:
+        config.write_text('[engine]\nmodel = "smolvlm2-500m"\n')
+        assert run("ask", "--engine-url", fake.url, "Hi").returncode == 0
+        assert fake.requests[-1]["model"] == "fake-vlm"
+        config.write_text(f'[engine]\nurl = "{fake.url}"\nmodel = "its-own"\n')
+        assert run("ask", "Hi").returncode == 0
+        assert fake.requests[-1]["model"] == "its-own"
+        asked = len(fake.requests)
+        assert run("ask", "--model", tiny_model, "--max-new-tokens", 2, "Hi").returncode == 0
+        assert len(fake.requests) == asked
+
+
 def test_bad_pictures(tmp_path: Path) -> None:
     files = {
         "text.jpg": b"hello",

@@ -14,6 +14,7 @@ import typer
 
 from vlmchat.cli import options
 from vlmchat.cli.endings import quiet_endings
+from vlmchat.cli.overrides import engine_overrides, given
 from vlmchat.errors import EngineError, UsageError
 from vlmchat.text import visible, visible_line
 
@@ -34,7 +35,6 @@ class Question:
     url: str | None
     api_key: str | None
     model: str | None
-    as_json: bool
 
 
 @dataclass(slots=True)
@@ -98,51 +98,51 @@ def ask(
     """Ask one question and print the answer."""
     if engine_url and (quant or device or adapter):
         raise UsageError("--quant, --device and --adapter are for the local engine only.")
-    text = _question_text(prompt)
+    overrides = {
+        "engine": engine_overrides(
+            model=model,
+            quant=quant,
+            device=device,
+            adapter=str(adapter) if adapter else None,
+            url=engine_url,
+            api_key=api_key,
+        ),
+        "sampling": given(
+            **{"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p},
+            **{"repetition_penalty": repetition_penalty, "max_tokens": max_new_tokens},
+            seed=seed,
+        ),
+        "chat": given(system=system),
+    }
+    question = _question(_question_text(prompt), attach or [], overrides)
+    with quiet_endings():
+        raise typer.Exit(asyncio.run(_ask(question, as_json)))
+
+
+def _question(text: str, attach: list[Path], overrides: dict[str, dict[str, Any]]) -> Question:
+    """Return the question with its pictures read and the settings applied.
+
+    Raises:
+        UsageError: a setting is wrong, or a picture cannot be read.
+    """
     from vlmchat.chat.messages import Message, TextPart, user_message
     from vlmchat.client.supervisor import EngineOptions
     from vlmchat.media.images import load_media
     from vlmchat.settings import load_settings
 
-    settings = load_settings(
-        {
-            "engine": _given(
-                model=model, quant=quant, device=device, adapter=adapter and str(adapter)
-            )
-            | _given(url=engine_url, api_key=api_key),
-            "sampling": _given(
-                temperature=temperature,
-                top_p=top_p,
-                top_k=top_k,
-                min_p=min_p,
-                repetition_penalty=repetition_penalty,
-                max_tokens=max_new_tokens,
-                seed=seed,
-            ),
-            "chat": _given(system=system),
-        }
-    )
-    messages = [user_message(text, tuple(load_media(path) for path in attach or ()))]
+    settings = load_settings(overrides)
+    engine = settings.engine
+    messages = [user_message(text, tuple(load_media(path) for path in attach))]
     if settings.chat.system.strip():
         messages.insert(0, Message("system", (TextPart(settings.chat.system),)))
-    engine = settings.engine
-    question = Question(
+    return Question(
         messages=messages,
         sampling=settings.sampling.as_sampling(),
         engine=EngineOptions(engine.model, engine.quant, engine.device, engine.adapter),
-        # A model named here and now is for the local engine, unless an address came with it.
-        url=engine.url if engine_url or not model else None,
+        url=engine.url,
         api_key=engine.api_key,
         model=engine.model,
-        as_json=as_json,
     )
-    with quiet_endings():
-        raise typer.Exit(asyncio.run(_ask(question)))
-
-
-def _given(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever the options hold
-    """Return the options that were given."""
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _question_text(prompt: str | None) -> str:
@@ -162,14 +162,14 @@ def _question_text(prompt: str | None) -> str:
     return text
 
 
-async def _ask(question: Question) -> int:
+async def _ask(question: Question, as_json: bool) -> int:
     reply = Reply()
     async with _engine(question) as (client, info):
         model = question.model if question.url and question.model else info.id
         began = time.perf_counter()
-        await _stream(client, question, model, reply)
+        await _stream(client, question, model, reply, quiet=as_json)
         reply.total_ms = (time.perf_counter() - began) * 1000
-    if question.as_json:
+    if as_json:
         print(json.dumps(reply.as_json(info), ensure_ascii=False))
     else:
         text = "".join(reply.pieces)
@@ -179,7 +179,9 @@ async def _ask(question: Question) -> int:
     return 0
 
 
-async def _stream(client: "EngineClient", question: Question, model: str, reply: Reply) -> None:
+async def _stream(
+    client: "EngineClient", question: Question, model: str, reply: Reply, *, quiet: bool
+) -> None:
     from vlmchat.client.protocol import TextDelta
 
     began = time.perf_counter()
@@ -190,7 +192,7 @@ async def _stream(client: "EngineClient", question: Question, model: str, reply:
         if not reply.pieces:
             reply.first_token_ms = (time.perf_counter() - began) * 1000
         reply.pieces.append(event.text)
-        if not question.as_json:
+        if not quiet:
             # A terminal obeys control sequences, a pipe passes them on as they are.
             shown = visible(event.text) if sys.stdout.isatty() else event.text
             print(shown, end="", flush=True)

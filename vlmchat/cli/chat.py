@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 
 def run_chat(
@@ -22,24 +21,21 @@ def run_chat(
 
     ``None`` means that an option was not given, so that configuration and environment decide.
     """
+    from vlmchat.cli.overrides import engine_overrides, given
     from vlmchat.errors import UsageError
     from vlmchat.tui.app import ChatApp
 
-    given: dict[str, dict[str, Any]] = {
-        "engine": {
-            "model": model,
-            "quant": quant,
-            "device": device,
-            "adapter": adapter,
-            "url": engine_url,
-            "api_key": api_key,
-        },
-        "chat": {"system": system},
-        "ui": {"theme": theme},
-    }
     overrides = {
-        group: {key: value for key, value in values.items() if value is not None}
-        for group, values in given.items()
+        "engine": engine_overrides(
+            model=model,
+            quant=quant,
+            device=device,
+            adapter=adapter,
+            url=engine_url,
+            api_key=api_key,
+        ),
+        "chat": given(system=system),
+        "ui": given(theme=theme),
     }
     try:
         app = ChatApp(overrides, attach)

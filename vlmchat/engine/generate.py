@@ -116,12 +116,8 @@ def generate(
         if cancel.is_set():
             raise CancelledError
 
-    check()
     began = time.perf_counter()
-    features = None
-    if prompt.images:
-        pixels = [loaded.tile_maker.tiles(image) for image in prompt.images]
-        features = {"image": encode_tiles(loaded.model, pixels, check)}
+    features = _image_features(loaded, prompt, check)
     encoded = time.perf_counter()
     sampler = Sampler(params, prompt.ids, loaded.model.device)
     text = AnswerText(loaded.tokenizer.backend_tokenizer, params.stop)
@@ -152,6 +148,15 @@ def generate(
     )
     reason: Literal["stop", "length"] = "stop" if ended else "length"
     return Answer(reason, len(prompt.ids), count, sampler.seed, timings)
+
+
+def _image_features(loaded: "LoadedModel", prompt: Prompt, check: Callable[[], None]) -> Any:  # noqa: ANN401
+    """Return the pictures as the model takes them (``mm_encoder_outputs``), or ``None``."""
+    check()
+    if not prompt.images:
+        return None
+    pixels = [loaded.tile_maker.tiles(image) for image in prompt.images]
+    return {"image": encode_tiles(loaded.model, pixels, check)}
 
 
 def _step(model: Any, ids: list[int], cache: DynamicCache, features: Any) -> torch.Tensor:  # noqa: ANN401
