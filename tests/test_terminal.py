@@ -3,7 +3,9 @@
 import os
 import re
 import signal
+import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -26,6 +28,17 @@ def engine_of(terminal: Terminal) -> psutil.Process:
     return child
 
 
+def words_after(screen: str, question: str) -> list[str]:
+    """Return the words of the answer to `question` that are on the screen."""
+    below = screen.rpartition(question)[2].partition("╭")[0]
+    return below.split()[2:] if "tiny-vlm" in below else []
+
+
+def is_speaking(question: str) -> Callable[[str], bool]:
+    """Return a test for some words of the answer to `question` being on the screen."""
+    return lambda screen: len(words_after(screen, question)) >= 4
+
+
 def footnotes(screen: str) -> int:
     return len(re.findall(r"first token \d", screen))
 
@@ -43,8 +56,7 @@ def test_a_whole_conversation(model: Path, tmp_path: Path) -> None:
         # A long answer, stopped: what was said stays.
         terminal.send_line("/set max_tokens 900")
         terminal.send_line("Tell me more.")
-        terminal.wait("answering")
-        time.sleep(0.5)
+        terminal.wait(is_speaking("Tell me more."))
         terminal.press("escape")
         terminal.wait("stopped")
         # A follow-up is answered, and a path that is dropped becomes a chip.
@@ -62,17 +74,14 @@ def test_killed_engine_in_mid_answer(model: Path, tmp_path: Path) -> None:
         terminal.wait("Ask something", 10)
         terminal.send_line("/set max_tokens 900")
         terminal.send_line("Tell me a long story.")
-        terminal.wait("answering")
-        time.sleep(0.7)
-        terminal.read()
-        before = terminal.text
+        before = terminal.wait(is_speaking("Tell me a long story."))
         terminal.type("half a thought")
         engine = engine_of(terminal)
         os.kill(engine.pid, signal.SIGKILL)
         terminal.wait("was killed")
         assert "half a thought" in terminal.wait("ready")
-        said = before.split("Tell me a long story.")[1].split()[3:8]
-        assert said and all(word in terminal.text for word in said)
+        said = words_after(before, "Tell me a long story.")[:3]
+        assert all(word in terminal.text for word in said)
         assert engine_of(terminal).pid != engine.pid
         for _ in "half a thought":
             terminal.press("backspace")
@@ -82,6 +91,27 @@ def test_killed_engine_in_mid_answer(model: Path, tmp_path: Path) -> None:
         terminal.press("ctrl+q")
         assert terminal.wait_exit() == 0
     assert not psutil.pid_exists(engine.pid) or engine.status() == psutil.STATUS_ZOMBIE
+
+
+def test_killed_chat_in_mid_answer_is_brought_back(model: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Terminal("--model", model, home=home, rows=60) as terminal:
+        terminal.wait("Ask something", 10)
+        terminal.send_line("/set max_tokens 900")
+        terminal.send_line("Tell me a long story.")
+        terminal.wait(is_speaking("Tell me a long story."))
+        time.sleep(0.25)  # what is seen is on the disk by then
+        seen = words_after(terminal.text, "Tell me a long story.")[:3]
+        os.kill(terminal.child.pid, signal.SIGKILL)
+    with Terminal("--model", model, "--resume", home=home, rows=60) as terminal:
+        terminal.wait("Tell me a long story.", 20)
+        screen = terminal.wait("ready")
+        assert len(seen) == 3 and all(word in screen for word in seen)
+        terminal.press("ctrl+q")
+        assert terminal.wait_exit() == 0
+    database = sqlite3.connect(home / "data" / "chats.sqlite3")
+    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
 
 
 def test_failed_load_leaves_the_chat_usable(tmp_path: Path) -> None:

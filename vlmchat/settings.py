@@ -97,6 +97,9 @@ class ChatSettings(_Group):
     system: str = ""
     """System prompt; empty for none."""
 
+    save: bool = True
+    """Whether conversations are kept on this machine."""
+
 
 class UiSettings(_Group):
     """The chat screen."""

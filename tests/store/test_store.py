@@ -177,6 +177,14 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "chats.sqlite3").read_bytes().startswith(b"not a database")
 
 
+def test_damage_met_while_reading_is_a_sentence(store: Store, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "chats.sqlite3") as raw:
+        raw.execute("DROP TABLE provenance")
+    raw.close()
+    with pytest.raises(StoreError, match="could not be read"):
+        store.provenance(1)
+
+
 def test_a_damaged_medium_is_told(store: Store, tmp_path: Path) -> None:
     thread = store.new_thread()
     media = media_from_bytes(encoded(), "a.png")

@@ -126,9 +126,11 @@ async def chatting(
     overrides: dict[str, dict[str, Any]] | None = None,
     attach: Iterable[Path] = (),
     size: tuple[int, int] = SIZE,
+    resume: bool = False,
 ) -> AsyncIterator[Chat]:
     """Run the app without a terminal."""
-    app = ChatApp(overrides, attach, keeper) if keeper is not None else ChatApp(overrides, attach)
+    made = ChatApp(overrides, attach, resume)
+    app = made if keeper is None else ChatApp(overrides, attach, resume, keeper)
     async with app.run_test(size=size) as pilot:
         yield Chat(app, pilot)
 

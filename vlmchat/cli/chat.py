@@ -16,6 +16,7 @@ def run_chat(
     system: str | None = None,
     theme: str | None = None,
     attach: Sequence[Path] = (),
+    resume: bool = False,
 ) -> int:
     """Open the chat and return the program's exit code.
 
@@ -38,7 +39,7 @@ def run_chat(
         "ui": given(theme=theme),
     }
     try:
-        app = ChatApp(overrides, attach)
+        app = ChatApp(overrides, attach, resume)
     except UsageError as error:
         print(f"vlmchat: {error}", file=sys.stderr)
         return error.exit_code

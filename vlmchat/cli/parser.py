@@ -21,6 +21,9 @@ def chat(
     attach: Annotated[
         list[Path] | None, typer.Option("--attach", "-a", help="A picture to begin with.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", "-r", help="Go on with the last conversation.")
+    ] = False,
     system: options.System = None,
     model: options.Model = None,
     quant: options.Quant = None,
@@ -48,6 +51,7 @@ def chat(
             system=system,
             theme=theme,
             attach=tuple(attach or ()),
+            resume=resume,
         )
         raise typer.Exit(code)
 

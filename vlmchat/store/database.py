@@ -84,6 +84,19 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise StoreError(f"The conversation could not be saved ({error}).") from error
 
 
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Turn what goes wrong while reading into a sentence.
+
+    Raises:
+        StoreError: the file is damaged, gone, or held too long by another process.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"The conversations could not be read ({error}).") from error
+
+
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:
     if connection.execute("PRAGMA user_version").fetchone()[0] == VERSION:
         return

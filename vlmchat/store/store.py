@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vlmchat.chat.messages import ImagePart, Media, Message, Part, TextPart
-from vlmchat.store.database import StoreError, connect, transaction
+from vlmchat.store.database import StoreError, connect, reading, transaction
 from vlmchat.store.media_files import MediaFiles
 from vlmchat.store.records import Author, Hit, MediaUse, Node, Provenance, State, Thread
 from vlmchat.store.search import hits, match_expression
@@ -61,7 +61,7 @@ class Store:
 
     def threads(self, *, archived: bool = False, limit: int = 1000) -> list[Thread]:
         """Return the conversations, pinned first, then the newest."""
-        rows = self._db.execute(
+        rows = self._read(
             f"SELECT {_THREAD} FROM threads WHERE deleted IS NULL AND archived = ? "  # noqa: S608
             "ORDER BY pinned DESC, updated DESC, id DESC LIMIT ?",
             (archived, limit),
@@ -75,10 +75,10 @@ class Store:
             StoreError: there is none with this id.
         """
         query = f"SELECT {_THREAD} FROM threads WHERE id = ?"  # noqa: S608
-        row = self._db.execute(query, (thread,)).fetchone()
-        if row is None:
+        rows = self._read(query, (thread,))
+        if not rows:
             raise StoreError(f"There is no conversation number {thread}.")
-        return _thread(row)
+        return _thread(rows[0])
 
     def change_thread(self, thread: int, **values: Any) -> None:  # noqa: ANN401
         """Set ``title``, ``system``, ``draft``, ``pinned``, ``archived``, ``deleted`` or ``tip``.
@@ -180,14 +180,14 @@ class Store:
         """Return the messages from the first to `tip` (the thread's own by default)."""
         if tip is None:
             tip = self.thread(thread).tip
-        rows = self._db.execute(
+        rows = self._read(
             "WITH RECURSIVE up (id, depth) AS (SELECT ?, 0 UNION ALL "
             "SELECT m.parent, depth + 1 FROM messages m JOIN up ON m.id = up.id "
             "WHERE m.parent IS NOT NULL) "
             "SELECT m.id, m.uid, m.thread, m.parent, m.author, m.state, m.created, m.role "
             "FROM up JOIN messages m ON m.id = up.id WHERE m.thread = ? ORDER BY depth DESC",
             (tip, thread),
-        ).fetchall()
+        )
         parts = self._read_parts([row[0] for row in rows])
         siblings = self._siblings(thread, [row[3] for row in rows])
         return [
@@ -207,25 +207,25 @@ class Store:
 
     def switch(self, thread: int, message: int) -> list[Node]:
         """Go to `message` and on to the newest message below it; return the path there."""
-        row = self._db.execute(
+        rows = self._read(
             "WITH RECURSIVE down (id) AS (SELECT ? UNION ALL "
             "SELECT (SELECT max(id) FROM messages WHERE parent = down.id) FROM down "
             "WHERE down.id IS NOT NULL) SELECT max(id) FROM down",
             (message,),
-        ).fetchone()
-        self.change_thread(thread, tip=row[0])
+        )
+        self.change_thread(thread, tip=rows[0][0])
         return self.path(thread)
 
     def provenance(self, message: int) -> Provenance | None:
         """Return what produced a reply, if that is known."""
-        row = self._db.execute(
+        rows = self._read(
             "SELECT engine, sampling, system, finish_reason, prompt_tokens, completion_tokens, "
             "cached_tokens, timings FROM provenance WHERE message = ?",
             (message,),
-        ).fetchone()
-        if row is None:
+        )
+        if not rows:
             return None
-        engine, sampling, system, reason, prompt, completion, cached, timings = row
+        engine, sampling, system, reason, prompt, completion, cached, timings = rows[0]
         made = (json.loads(engine), json.loads(sampling), system, reason, prompt, completion)
         return Provenance(*made, cached, json.loads(timings))
 
@@ -237,11 +237,14 @@ class Store:
         Best first (BM25); deleted conversations are left out.
         """
         expression = match_expression(text)
-        return hits(self._db, expression, thread, limit) if expression else []
+        if not expression:
+            return []
+        with reading():
+            return hits(self._db, expression, thread, limit)
 
     def media_uses(self, limit: int = 10_000) -> list[MediaUse]:
         """Return every place where a medium was attached, newest first."""
-        rows = self._db.execute(
+        rows = self._read(
             "SELECT p.media, p.name, d.mime, d.width, d.height, m.id, m.thread, m.created "
             "FROM parts p JOIN media d ON d.sha256 = p.media JOIN messages m ON m.id = p.message "
             "JOIN threads t ON t.id = m.thread WHERE t.deleted IS NULL "
@@ -251,6 +254,10 @@ class Store:
         return [MediaUse(*row) for row in rows]
 
     # Rows -------------------------------------------------------------------------------------
+
+    def _read(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        with reading():
+            return self._db.execute(query, values).fetchall()
 
     def _insert(self, statement: str, values: Sequence[object]) -> int:
         number = self._db.execute(statement, values).lastrowid
@@ -286,7 +293,7 @@ class Store:
     def _read_parts(self, messages: Sequence[int]) -> dict[int, tuple[Part, ...]]:
         found: dict[int, tuple[Part, ...]] = {}
         known: dict[str, bytes] = {}
-        rows = self._db.execute(
+        rows = self._read(
             "SELECT p.message, p.kind, p.text, p.media, p.name, p.detail, d.mime, d.width, "
             "d.height FROM parts p LEFT JOIN media d ON d.sha256 = p.media "
             "WHERE p.message IN (SELECT value FROM json_each(?)) ORDER BY p.message, p.position",
@@ -308,9 +315,7 @@ class Store:
     ) -> Mapping[int | None, tuple[int, ...]]:
         wanted = set(parents)
         found: dict[int | None, list[int]] = {parent: [] for parent in wanted}
-        rows = self._db.execute(
-            "SELECT parent, id FROM messages WHERE thread = ? ORDER BY id", (thread,)
-        )
+        rows = self._read("SELECT parent, id FROM messages WHERE thread = ? ORDER BY id", (thread,))
         for parent, number in rows:
             if parent in wanted:
                 found[parent].append(number)

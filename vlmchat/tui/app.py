@@ -20,6 +20,7 @@ from vlmchat.tui.themes import first_theme, load_theme, theme_files
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
+    from vlmchat.store.store import Store
     from vlmchat.tui.engine_keeper import EngineKeeper
 
 Overrides = Mapping[str, Mapping[str, Any]]
@@ -54,9 +55,17 @@ def _prepare(overrides: Overrides) -> "Settings":
     settings = load_settings(overrides)
     import vlmchat.client.supervisor
     import vlmchat.media.images
+    import vlmchat.tui.recorder
     import vlmchat.tui.widgets.turns  # noqa: F401
 
     return settings
+
+
+def _open_store() -> "Store":
+    from vlmchat import paths
+    from vlmchat.store.store import Store
+
+    return Store(paths.data_dir())
 
 
 class ChatApp(App[str]):
@@ -67,6 +76,7 @@ class ChatApp(App[str]):
     Args:
         overrides: settings the command line gave, as ``{"engine": {"model": "demo"}}``.
         attach: pictures to attach at the start.
+        resume: whether to go on with the last conversation.
         keeper: makes the engine's keeper from the settings.
 
     Raises:
@@ -81,11 +91,13 @@ class ChatApp(App[str]):
         self,
         overrides: Overrides | None = None,
         attach: Iterable[Path] = (),
+        resume: bool = False,
         keeper: Callable[["Settings"], "EngineKeeper"] = keeper_for,
     ) -> None:
         super().__init__()
         self._overrides = overrides or {}
         self._first_files = list(attach)
+        self._resume = resume
         self._keeper = keeper
         self._theme_error = ""
         self._begin_with_theme()
@@ -131,10 +143,33 @@ class ChatApp(App[str]):
             return
         if self._theme_error:
             screen.notice(self._theme_error, "error")
+        if settings.chat.save:
+            await self._keep(screen)
+        elif self._resume:
+            screen.notice("Conversations are not kept (chat.save is off).", "error")
         screen.connect(keeper, settings)
         if self._first_files:
             screen.attach(self._first_files)
         self._register_themes(screen)
+
+    async def _keep(self, screen: ChatScreen) -> None:
+        """Have the conversation saved from here on, and bring the last one back if asked to."""
+        from vlmchat.tui.recorder import StoreRecorder
+
+        def trouble(sentence: str) -> None:
+            screen.notice(sentence, "error")
+
+        try:
+            recorder = StoreRecorder(await asyncio.to_thread(_open_store), trouble)
+            exchanges, system = await recorder.last() if self._resume else ([], "")
+        except VlmchatError as error:
+            trouble(f"{error} This conversation is not saved; it goes on in memory.")
+            return
+        screen.session.recorder = recorder
+        if exchanges:
+            await screen.session.restore(exchanges, system)
+        elif self._resume:
+            screen.notice("There is no conversation to go on with: this is a new one.", "note")
 
     def _register_themes(self, screen: ChatScreen) -> None:
         for name, path in theme_files().items():

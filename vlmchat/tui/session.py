@@ -43,6 +43,44 @@ class SessionView(Protocol):
         """Show one sentence in the transcript."""
 
 
+class Recorder(Protocol):
+    """Who is told what happens in a conversation."""
+
+    def started(self, exchange: Exchange, system: str) -> None:
+        """A question went out."""
+
+    def grew(self, exchange: Exchange) -> None:
+        """The answer has more text."""
+
+    def ended(self, exchange: Exchange, sampling: Sampling, system: str) -> None:
+        """The answer is complete, stopped or failed."""
+
+    def cleared(self) -> None:
+        """What follows is another conversation."""
+
+    async def close(self) -> None:
+        """Have everything on the disk."""
+
+
+class NoRecorder:
+    """Keeps nothing."""
+
+    def started(self, exchange: Exchange, system: str) -> None:
+        """Keep nothing."""
+
+    def grew(self, exchange: Exchange) -> None:
+        """Keep nothing."""
+
+    def ended(self, exchange: Exchange, sampling: Sampling, system: str) -> None:
+        """Keep nothing."""
+
+    def cleared(self) -> None:
+        """Keep nothing."""
+
+    async def close(self) -> None:
+        """Keep nothing."""
+
+
 @dataclass(slots=True)
 class Context:
     """How full the model's context is; zeros while unknown."""
@@ -60,6 +98,7 @@ class ChatSession:
         view: what draws.
         sampling: parameters of the next answer.
         system: system prompt of the conversation; empty for none.
+        recorder: what saves it.
         exchanges: what was said.
         queue: what waits to be said, in order.
     """
@@ -68,6 +107,7 @@ class ChatSession:
     view: SessionView
     sampling: Sampling = field(default_factory=Sampling)
     system: str = ""
+    recorder: Recorder = field(default_factory=NoRecorder)
     exchanges: list[Exchange] = field(default_factory=list)
     queue: list[Question] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -131,7 +171,26 @@ class ChatSession:
         # Nothing queued may begin before the view is cleared too.
         async with self._one_at_a_time:
             self.exchanges.clear()
+            self.recorder.cleared()
             await self.view.conversation_cleared()
+
+    async def restore(self, exchanges: list[Exchange], system: str) -> None:
+        """Show a conversation that was saved, to go on with it."""
+        async with self._one_at_a_time:
+            self.system = system
+            self.exchanges[:] = exchanges
+            for exchange in exchanges:
+                await self.view.exchange_started(exchange)
+                if exchange.answer.text:
+                    await self.view.answer_grew(exchange, exchange.answer.text)
+                await self.view.exchange_ended(exchange)
+
+    async def close(self) -> None:
+        """Stop what is being answered and wait until its end is noted."""
+        self.queue.clear()
+        self.stop()
+        async with self._one_at_a_time:
+            pass
 
     async def run(self) -> None:
         """Answer what is queued, in order, until cancelled."""
@@ -158,6 +217,7 @@ class ChatSession:
     async def _ask(self, exchange: Exchange) -> None:
         """Carry one exchange through to its end, whatever that is."""
         self.exchanges.append(exchange)
+        self.recorder.started(exchange, self.system)
         self.view.queue_changed()
         await self.view.exchange_started(exchange)
         deaths = self.engine.deaths
@@ -167,7 +227,10 @@ class ChatSession:
         try:
             await asyncio.wait((self._task,))
         except asyncio.CancelledError:
+            # The chat is being closed: what was said so far is what there is.
             self._task.cancel()
+            exchange.answer.state = "stopped"
+            self.recorder.ended(exchange, self.sampling, self.system)
             raise
         if self._task.cancelled():
             exchange.answer.state = "stopped"
@@ -185,6 +248,7 @@ class ChatSession:
         """Draw the end, tell an error once, and return what was never taken."""
         unanswered = error is not None and not exchange.answer.text
         exchange.dropped = unanswered
+        self.recorder.ended(exchange, self.sampling, self.system)
         await self.view.exchange_ended(exchange)
         if error is None:
             return
@@ -214,6 +278,7 @@ class ChatSession:
                         answer.state = "streaming"
                     answer.text += event.text
                     answer.seconds = now - first
+                    self.recorder.grew(exchange)
                     await self.view.answer_grew(exchange, event.text)
                 elif isinstance(event, Finished):
                     answer.finished = event

@@ -67,15 +67,18 @@ class ChatScreen(Screen[None]):
         """Take the engine and the settings, and begin to answer what is queued."""
         self.session.engine = engine
         self.session.sampling = settings.sampling.as_sampling()
-        self.session.system = settings.chat.system
+        if not self.session.exchanges:  # a conversation that was brought back has its own
+            self.session.system = settings.chat.system
         self.query_one(Composer).enter_sends = settings.ui.enter == "send"
         engine.listen(self._on_engine_event)
         engine.start()
         self.run_worker(self._converse(), group="session", name="session")
 
     async def on_unmount(self) -> None:
-        """Leave no engine behind."""
+        """Leave no engine behind, and nothing unsaved."""
+        await self.session.close()
         await self.session.engine.close()
+        await self.session.recorder.close()
 
     async def _converse(self) -> None:
         if self.session.system:
