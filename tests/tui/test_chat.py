@@ -204,6 +204,10 @@ async def test_only_spaces_are_not_sent(tmp_path: Path) -> None:
             await chat.ask("  \n ")
             await chat.pilot.pause(0.05)
             assert chat.questions() == []
+            # They are gone, so that a command written next is one.
+            await chat.ask("/set temperature hot")
+            await chat.until(chat.errors)
+            assert "temperature" in chat.errors()[0]
     assert engine.requests == []
 
 

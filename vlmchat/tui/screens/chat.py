@@ -191,6 +191,7 @@ class ChatScreen(Screen[None]):
             await self.run_command(*command)
             return
         if not text.strip() and not paths and not self.attachments and not self._reading:
+            composer.clear_draft()  # spaces are nothing, and would make a command after them text
             return
         composer.clear_draft()
         if paths:
