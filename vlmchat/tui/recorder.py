@@ -9,10 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
+from vlmchat.chat.conversation import Provenance, State
 from vlmchat.chat.messages import Message, TextPart, user_message
 from vlmchat.client.protocol import Finished, Sampling, Usage
 from vlmchat.errors import VlmchatError
-from vlmchat.store.records import Node, Provenance, State
+from vlmchat.store.records import Node
 from vlmchat.store.store import Store
 from vlmchat.text import visible_line
 from vlmchat.tui.turns import Answer, AnswerState, Exchange, Question
