@@ -11,10 +11,11 @@ from tests.fake_engine import FakeEngine, Reply, Script, running
 from tests.pictures import saved
 from tests.tui.driving import Chat, chatting, remote, scripted, shown
 from vlmchat.tui.commands.registry import COMMANDS
+from vlmchat.tui.widgets.answer import PieceReader
 from vlmchat.tui.widgets.queue import QueueRow
 from vlmchat.tui.widgets.status import LoadingLine, StatusBar
 from vlmchat.tui.widgets.transcript import Transcript, Welcome
-from vlmchat.tui.widgets.turns import AnswerTurn, PieceReader
+from vlmchat.tui.widgets.turns import AnswerTurn
 
 DOWNLOADING = {
     "stage": "downloading",

@@ -83,7 +83,7 @@ class ChatApp(App[str]):
         UsageError: the configuration file is not TOML.
     """
 
-    CSS_PATH = "styles/vlmchat.tcss"
+    CSS_PATH = Path(__file__).parent / "styles" / "vlmchat.tcss"
     TITLE = "vlmchat"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_command_provider}
 

@@ -28,7 +28,7 @@ from vlmchat.tui.widgets.transcript import Item, Transcript
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
-    from vlmchat.tui.widgets.turns import TurnView
+    from vlmchat.tui.widgets.answer import Answer, AnswerFlow
 
 
 class ChatScreen(Beside):
@@ -43,6 +43,7 @@ class ChatScreen(Beside):
         self._shown_tree = self.session.tree
         self._told: set[str] = set()
         self._editing: Turn | None = None
+        self._flows: dict[Turn, AnswerFlow] = {}
         self._first_system = ""
 
     def compose(self) -> ComposeResult:
@@ -92,26 +93,20 @@ class ChatScreen(Beside):
 
     async def turn_added(self, turn: Turn) -> None:
         """Draw a turn at the end."""
-        await self.query_one(Transcript).add(self._item(turn))
+        for item in self._items(turn):
+            await self.query_one(Transcript).add(item)
         self._show_state()
 
     async def turn_grew(self, turn: Turn, piece: str) -> None:
         """Draw what a reply grew by."""
-        from vlmchat.tui.widgets.turns import AnswerTurn
-
-        transcript = self.query_one(Transcript)
-        widget = transcript.widget_of(turn)
-        if isinstance(widget, AnswerTurn):
-            await widget.grow()
-        transcript.mark_behind()
+        if flow := self._flows.get(turn):
+            flow.grow()
+        self.query_one(Transcript).mark_behind()
 
     async def turn_ended(self, turn: Turn) -> None:
         """Draw the end of a reply."""
-        from vlmchat.tui.widgets.turns import AnswerTurn
-
-        widget = self.query_one(Transcript).widget_of(turn)
-        if isinstance(widget, AnswerTurn):
-            await widget.end()
+        if flow := self._flows.pop(turn, None):
+            await flow.end()
         self._show_state()
 
     async def path_changed(self) -> None:
@@ -121,7 +116,7 @@ class ChatScreen(Beside):
         self._shown_tree = self.session.tree
         if not same:
             self._editing = None
-        items = [self._item(turn) for turn in self.session.path]
+        items = [item for turn in self.session.path for item in self._items(turn)]
         if not same and self.session.system:
             items.insert(0, self._system_item())
         await transcript.show(items, keep_notices=same)
@@ -129,19 +124,18 @@ class ChatScreen(Beside):
         self.threads_changed()
         self._show_state()
 
-    def _item(self, turn: Turn) -> Item:
-        text = turn.text
-        return Item(
-            lambda: self._widget(turn),
-            (len(text), text.count("\n") + 3 * len(turn.media)),
-            turn,
-        )
+    def _items(self, turn: Turn) -> list[Item]:
+        from vlmchat.tui.widgets.turns import items_of
 
-    def _widget(self, turn: Turn) -> "TurnView":
-        from vlmchat.tui.widgets.turns import AnswerTurn, QuestionTurn
+        return items_of(turn, self._place, self._follow)
 
-        make = AnswerTurn if turn.role == "assistant" else QuestionTurn
-        return make(turn, self._place)
+    def _follow(self, answer: "Answer") -> None:
+        """Draw an answer while it grows."""
+        from vlmchat.tui.widgets.answer import AnswerFlow
+        from vlmchat.tui.widgets.turns import AnswerPlaces
+
+        places = AnswerPlaces(self.query_one(Transcript), answer, self._place)
+        self._flows[answer.turn] = AnswerFlow(answer, places)
 
     def _place(self, turn: Turn) -> tuple[int, int]:
         siblings = self.session.tree.siblings(turn)

@@ -35,6 +35,7 @@ class Item:
         make: returns its widget.
         size: characters and line breaks in it, from which its height is guessed.
         turn: what it shows, if it is a turn.
+        part: which part of the turn, from 0.
         stays: it is kept when another conversation is shown.
         widget: while it exists.
     """
@@ -42,6 +43,7 @@ class Item:
     make: Callable[[], Widget]
     size: tuple[int, int] = (0, 0)
     turn: Turn | None = None
+    part: int = 0
     stays: bool = False
     widget: Widget | None = field(default=None, init=False)
 
@@ -130,7 +132,47 @@ class Transcript(VerticalScroll):
         return item.widget if item else None
 
     def _item_of(self, turn: Turn) -> Item | None:
-        return next((item for item in reversed(self.items) if item.turn is turn), None)
+        found = (item for item in reversed(self.items) if item.turn is turn and not item.part)
+        return next(found, None)
+
+    def part(self, turn: Turn, number: int) -> Widget | None:
+        """Return the widget that shows a part of `turn`, if it exists just now."""
+        items = (item for item in reversed(self.items) if item.turn is turn)
+        return next((item.widget for item in items if item.part == number), None)
+
+    async def set_parts(self, turn: Turn, parts: Sequence[Item]) -> None:
+        """Have a turn shown by these items; those with the numbers of the present ones are ignored."""
+        async with self._changing:
+            present = [item for item in self.items if item.turn is turn]
+            for item in present[len(parts) :]:
+                await self._remove(item)
+            for item in parts[len(present) :]:
+                before = next(i for i in reversed(self.items) if i.turn is turn)
+                await self._insert_after(before, item)
+
+    async def _insert_after(self, before: Item, item: Item) -> None:
+        place = self.items.index(before) + 1
+        self.items.insert(place, item)
+        rows = item.guess(self.size.width)
+        if before.widget is not None:
+            item.widget = item.make()
+            self._high += 1
+            await self.mount(item.widget, after=before.widget)
+        elif place <= self._low:
+            self._low, self._high = self._low + 1, self._high + 1
+            self._above.take(self._above.rows + rows)
+        else:
+            self._below.take(self._below.rows + rows)
+
+    async def _remove(self, item: Item) -> None:
+        place = self.items.index(item)
+        self.items.remove(item)
+        if item.widget is not None:
+            await self._unmake([item])
+        if place < self._low:
+            self._low -= 1
+        if place < self._high:
+            self._high -= 1
 
     async def add(self, item: Item) -> None:
         """Append an item."""
@@ -175,16 +217,16 @@ class Transcript(VerticalScroll):
             if not any(item.turn for item in self.items) and not self.query(Welcome):
                 await self.mount(Welcome(), after=self._above)
             self.anchor()
-        self.fill()
+        self.call_after_refresh(self.fill)
 
     def _common(self, items: Sequence[Item]) -> int:
         """Return how many of the present items, notices included, go before what is new."""
-        turns = [item.turn for item in items]
+        wanted = [(item.turn, item.part) for item in items]
         found, kept = 0, 0
         for index, item in enumerate(self.items):
             if item.turn is None:
                 continue
-            if found == len(turns) or item.turn is not turns[found]:
+            if found == len(wanted) or (item.turn, item.part) != wanted[found]:
                 break
             found, kept = found + 1, index + 1
         return kept

@@ -1,6 +1,7 @@
 """The turns of a conversation: one widget each; nothing said ever passes through markup."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -8,29 +9,15 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalGroup
 from textual.content import Content
 from textual.widgets import Static
-from textual.widgets.markdown import Markdown, MarkdownStream, TableOfContentsType
 
 from vlmchat.chat.messages import Media
 from vlmchat.text import visible, visible_line
 from vlmchat.tui.commands import registry
 from vlmchat.tui.question import NoticeKind
 from vlmchat.tui.tree import Turn
+from vlmchat.tui.widgets.answer import Answer, AnswerText, Footnote, PartView
 from vlmchat.tui.widgets.chips import describe
-
-_SAFE_LINKS = ("http://", "https://")
-
-
-class PieceReader:
-    r"""Makes pieces of text safe to show as they arrive, line breaks split between two included."""
-
-    def __init__(self) -> None:
-        self._held = ""
-
-    def feed(self, piece: str) -> str:
-        r"""Return what can be shown now; a final ``\r`` waits for its possible ``\n``."""
-        text = self._held + piece
-        self._held = "\r" if text.endswith("\r") else ""
-        return visible(text.removesuffix(self._held) if self._held else text)
+from vlmchat.tui.widgets.transcript import Item, Transcript
 
 
 class MediaRow(VerticalGroup):
@@ -44,27 +31,6 @@ class MediaRow(VerticalGroup):
         """Lay out one line a picture."""
         for item in self._media:
             yield Static(Content(f"▣ {describe(item)}"), classes="turn-picture")
-
-
-class AnswerText(Markdown):
-    """The answer as Markdown; a link opens on a click and only if it leads to the web."""
-
-    def __init__(self) -> None:
-        super().__init__(open_links=False, classes="turn-text")
-
-    @property
-    def table_of_contents(self) -> TableOfContentsType:
-        """Nothing: no one asks for it, and making it parses the text once more."""
-        return []
-
-    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
-        """Open what a browser may open, and say what was not."""
-        event.stop()
-        href = visible_line(event.href)
-        if event.href.lower().startswith(_SAFE_LINKS):
-            self.app.open_url(event.href)
-        else:
-            self.notify(f"Not opened, as it is no web link: {href}", markup=False)
 
 
 class TurnView(VerticalGroup, can_focus=True):
@@ -134,15 +100,17 @@ class QuestionTurn(TurnView):
 
 
 class AnswerTurn(TurnView):
-    """What the model says, or the person in its place."""
+    """What the model says, or the person in its place: the first part of it.
 
-    def __init__(self, turn: Turn, place: Callable[[Turn], tuple[int, int]]) -> None:
-        super().__init__(turn, place, "answer")
-        self._text = AnswerText()
-        self._stream: MarkdownStream | None = None
-        self._reader = PieceReader()
-        self._shown = 0
-        self._made = False
+    Args:
+        answer: the text.
+        place: as in `TurnView`.
+    """
+
+    def __init__(self, answer: Answer, place: Callable[[Turn], tuple[int, int]]) -> None:
+        super().__init__(answer.turn, place, "answer")
+        self._answer = answer
+        self._text = AnswerText(answer, 0)
 
     @property
     def speaker(self) -> str:
@@ -154,40 +122,43 @@ class AnswerTurn(TurnView):
     def compose(self) -> ComposeResult:
         """Lay out label, text and the line of figures."""
         yield Static(Content(self.head()), classes="turn-label")
-        if self.turn.state == "waiting":
+        if self.turn.state == "waiting" and not self.turn.text:
             yield Static("…", classes="turn-waiting")
         yield self._text
-        yield Static(Content(self.turn.footnote()), classes="turn-footnote")
+        yield Footnote(self._answer, 0)
 
-    async def on_mount(self) -> None:
-        """Draw what there is of the text."""
-        self._made = True
-        if self.turn.state in ("waiting", "streaming"):
-            await self.grow()
-        else:
-            self._text.display = bool(self.turn.text)
-            await self._text.update(visible(self.turn.text))
-
-    async def grow(self) -> None:
-        """Draw what was added to the text, at the cost of the new text only."""
-        text = self.turn.text
-        if not self._made or len(text) == self._shown:
-            return
-        piece, self._shown = text[self._shown :], len(text)
-        if self._stream is None:
+    async def draw_part(self, whole: bool = False) -> None:
+        """Draw the first part as it stands."""
+        if self.is_mounted:
             await self.query(".turn-waiting").remove()
-            self._stream = Markdown.get_stream(self._text)
-        await self._stream.write(self._reader.feed(piece))
+            await (self._text.redraw() if whole else self._text.draw())
+            self.query_one(Footnote).draw()
 
-    async def end(self) -> None:
-        """Draw the whole text once more, as a full parse sees it, and the figures."""
-        if self._stream is not None:
-            await self._stream.stop()
-            self._stream = None
-            await self._text.update(visible(self.turn.text))
-        await self.query(".turn-waiting").remove()
-        self._text.display = bool(self.turn.text)
-        self.query_one(".turn-footnote", Static).update(Content(self.turn.footnote()))
+
+class AnswerMore(VerticalGroup):
+    """A further part of a long answer.
+
+    Args:
+        answer: the text.
+        part: which part, from 1.
+    """
+
+    def __init__(self, answer: Answer, part: int) -> None:
+        super().__init__(classes="turn answer more")
+        self._answer = answer
+        self._part = part
+        self._text = AnswerText(answer, part)
+
+    def compose(self) -> ComposeResult:
+        """Lay out text and the line of figures."""
+        yield self._text
+        yield Footnote(self._answer, self._part)
+
+    async def draw_part(self, whole: bool = False) -> None:
+        """Draw the part as it stands."""
+        if self.is_mounted:
+            await (self._text.redraw() if whole else self._text.draw())
+            self.query_one(Footnote).draw()
 
 
 class Notice(VerticalGroup):
@@ -215,3 +186,62 @@ class SystemTurn(VerticalGroup):
         """Lay out label and text."""
         yield Static("System", classes="turn-label")
         yield Static(Content(visible(self._text)), classes="turn-text")
+
+
+Place = Callable[[Turn], tuple[int, int]]
+
+
+def items_of(turn: Turn, place: Place, growing: Callable[[Answer], None]) -> list[Item]:
+    """Return what shows a turn: several items when it is a long answer.
+
+    Args:
+        turn: what is to be shown.
+        place: as in `TurnView`.
+        growing: told of an answer that is still being said.
+    """
+    if turn.role != "assistant":
+        text = turn.text
+        size = (len(text), text.count("\n") + 3 * len(turn.media))
+        return [Item(lambda: QuestionTurn(turn, place), size, turn)]
+    answer = Answer(turn)
+    if answer.growing:
+        growing(answer)
+    return _items(answer, place)
+
+
+def _items(answer: Answer, place: Place) -> list[Item]:
+    first, *more = answer.parts
+    turn = answer.turn
+    items = [Item(lambda: AnswerTurn(answer, place), _size(first), turn)]
+    for number, text in enumerate(more, 1):
+        items.append(Item(partial(AnswerMore, answer, number), _size(text), turn, number))
+    return items
+
+
+def _size(text: str) -> tuple[int, int]:
+    return len(text), text.count("\n")
+
+
+class AnswerPlaces:
+    """The parts of one answer in a transcript (see `Parts`).
+
+    Args:
+        transcript: where they are shown.
+        answer: the text.
+        place: as in `TurnView`.
+    """
+
+    def __init__(self, transcript: Transcript, answer: Answer, place: Place) -> None:
+        self._transcript = transcript
+        self._answer = answer
+        self._place = place
+
+    def part(self, number: int) -> PartView | None:
+        """Return the widget of a part, if it exists just now."""
+        widget = self._transcript.part(self._answer.turn, number)
+        return widget if isinstance(widget, AnswerTurn | AnswerMore) else None
+
+    async def set_parts(self) -> None:
+        """Have places for the parts there are."""
+        items = _items(self._answer, self._place)
+        await self._transcript.set_parts(self._answer.turn, items)
