@@ -28,7 +28,14 @@ def example() -> Conversation:
         Entry("q", None, user_message("What?", (media,)), "person", created=1.0),
         Entry("a", "q", said("One."), "model", "complete", 2.0, made, (Label("bad", "", 5.0),)),
         Entry(
-            "b", "q", said("Two."), "person", "complete", 3.0, None, (Label("correction", "a", 6.0),)
+            "b",
+            "q",
+            said("Two."),
+            "person",
+            "complete",
+            3.0,
+            None,
+            (Label("correction", "a", 6.0),),
         ),
         Entry("r", None, user_message("Another beginning"), "person", created=4.0),
     )

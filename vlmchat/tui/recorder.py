@@ -90,6 +90,10 @@ class StoreRecorder:
         """
         return await self._loop.run_in_executor(self._writer, self._load_last)
 
+    async def saved_thread(self) -> int | None:
+        """Return the id of the conversation, once what was said so far is written."""
+        return await self._loop.run_in_executor(self._writer, lambda: self._thread)
+
     async def close(self) -> None:
         """Write what is still to be written and close the store."""
         self._stop_timer()

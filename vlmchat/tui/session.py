@@ -58,6 +58,9 @@ class Recorder(Protocol):
     def cleared(self) -> None:
         """What follows is another conversation."""
 
+    async def saved_thread(self) -> int | None:
+        """Return where the conversation is saved, once all of it is; ``None`` if it is not."""
+
     async def close(self) -> None:
         """Have everything on the disk."""
 
@@ -76,6 +79,10 @@ class NoRecorder:
 
     def cleared(self) -> None:
         """Keep nothing."""
+
+    async def saved_thread(self) -> int | None:
+        """Keep nothing."""
+        return None
 
     async def close(self) -> None:
         """Keep nothing."""

@@ -15,6 +15,7 @@ from textual.widgets import Footer
 from vlmchat.chat.messages import Media
 from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.text import visible_line
+from vlmchat.tui import files
 from vlmchat.tui.commands import registry
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
@@ -28,6 +29,7 @@ from vlmchat.tui.widgets.status import LoadingLine, StatusBar, StatusFacts
 from vlmchat.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
+    from vlmchat.chat.formats.writing import Format
     from vlmchat.settings import Settings
     from vlmchat.tui.widgets.turns import AnswerTurn
 
@@ -322,6 +324,16 @@ class ChatScreen(Screen[None]):
             await self.query_one(Transcript).add(SystemTurn(self.session.system))
         else:
             self.notice("There is no system prompt.", "note")
+
+    async def export_conversation(self, form: "Format | None", path: Path | None) -> None:
+        """Write the conversation to a file."""
+        thread = await self.session.recorder.saved_thread()
+        self.notice(await files.export_thread(thread, form, path))
+
+    async def import_conversations(self, path: Path, skip_bad: bool) -> None:
+        """Bring in the conversations of a file."""
+        for sentence in await files.import_file(path, skip_bad):
+            self.notice(sentence)
 
     def action_page(self, direction: int) -> None:
         """Scroll the transcript by a page."""
