@@ -114,16 +114,9 @@ def said(text: str) -> Message:
 
 def example(**values: Any) -> Conversation:
     """Return a conversation with branches, pictures, provenance and labels."""
-    made = Provenance(
-        {"model": "smolvlm", "seed": 3},
-        {"temperature": 0.5},
-        "Be brief.",
-        "stop",
-        9,
-        2,
-        0,
-        {"ms": 1.5},
-    )
+    engine = {"model": "smolvlm", "seed": 3}
+    made = Provenance(engine, {"temperature": 0.5}, "Be brief.", "stop", 9, 2, 0, {"ms": 1.5})
+    bad, better = Label("bad", "", 5.0), Label("better", "a", 7.0)
     question = Message("user", (ImagePart(RED), TextPart("What is <b>it</b>?")))
     entries = (
         Entry("q", None, question, "person", created=1_700_000_000.0),
@@ -135,5 +128,10 @@ def example(**values: Any) -> Conversation:
         Entry("f", "d", said("Well"), "model", "stopped", 5.0, made),
         Entry("r", None, Message("user", (TextPart("Another beginning"),)), "person"),
     )
-    given = {"title": "A picture", "system": "Be brief.", "tip": "e", "created": 1_700_000_000.0}
+    given: dict[str, Any] = {
+        "title": "A picture",
+        "system": "Be brief.",
+        "tip": "e",
+        "created": 1_700_000_000.0,
+    }
     return Conversation("conv-1", entries=entries, **(given | values))

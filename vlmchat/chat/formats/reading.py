@@ -91,6 +91,9 @@ def read_conversations(
     try:
         if path.is_dir():
             return _folder(path, make_media, limits)
+        # Asked before it is opened: opening a pipe would wait for somebody to write into it.
+        if path.exists() and not path.is_file():
+            raise BadRow("it is not a regular file.")
         with path.open("rb") as file:
             packed = file.read(4) == b"PK\x03\x04"
         if packed:
