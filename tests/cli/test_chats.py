@@ -97,7 +97,7 @@ def test_export_to_a_file(store: Store, tmp_path: Path) -> None:
     out, err = done("export", 1, "--out", tmp_path / "x.html")
     assert out == "" and err.startswith("1 conversation written to ")
     assert (tmp_path / "x.html").read_text("utf-8").startswith("<!doctype html>")
-    assert "exists already" in refused(2, "chats", "export", 1, "-o", tmp_path / "x.html")
+    assert "--force" in refused(2, "chats", "export", 1, "-o", tmp_path / "x.html")
     done("export", 1, "-o", tmp_path / "x.html", "--force", "-f", "md")
     assert (tmp_path / "x.html").read_text("utf-8").startswith("---\n")
     assert [path.name for path in (tmp_path / "x_media").iterdir()] == [f"{RED.sha256}.png"]

@@ -212,13 +212,12 @@ def export(
             raise UsageError("There is no conversation to export.")
         if out != "-":
             path = Path(out).expanduser()
-            _note(
-                str(
-                    writing.export_to(
-                        path, kind, conversations, media=media, force=force, every=every
-                    )
-                )
-            )
+            options = {"force": force, "every": every}
+            try:
+                done = writing.export_to(path, kind, conversations, media=media, **options)
+            except writing.FileExistsAlreadyError as error:
+                raise UsageError(f"{error} --force replaces it.") from None
+            _note(str(done))
             return
         if media == "beside":
             raise UsageError("Pictures beside need a file to lie beside: --out FILE.")

@@ -30,6 +30,12 @@ _TRAINING = get_args(training.Training)
 _EMBEDDED = frozenset({"html", "json"})
 
 
+class FileExistsAlreadyError(UsageError):
+    """A file is in the way, and it was not said that it may be replaced."""
+
+    code = "file_exists"
+
+
 class ExportError(VlmchatError):
     """The file cannot be written."""
 
@@ -119,7 +125,8 @@ def export_to(
         every: as in `vlmchat.chat.formats.training.training_rows`.
 
     Raises:
-        UsageError: the file exists, or there is nothing to write.
+        FileExistsAlreadyError: the file exists.
+        UsageError: there is nothing to write.
         ExportError: the disk is full, or the folder not writable.
         VlmchatError: a picture cannot be read any more.
     """
@@ -152,15 +159,15 @@ def check_rows(form: Format, rows: int) -> None:
     """
     if form in _TRAINING and not rows:
         what = {
-            "sft": "no complete reply is rated good or corrected (--every-reply takes them all)",
+            "sft": "no complete reply is rated good or corrected",
             "kto": "no reply is rated good or bad",
             "preference": "no reply is better than another version, and none is corrected",
         }[form]
         raise UsageError(f"There is nothing to write: {what}.")
 
 
-def _exists(path: Path) -> UsageError:
-    return UsageError(f"“{short(path)}” exists already: choose another name, or --force.")
+def _exists(path: Path) -> FileExistsAlreadyError:
+    return FileExistsAlreadyError(f"“{short(path)}” exists already: choose another name.")
 
 
 def _counted(
