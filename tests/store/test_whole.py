@@ -24,19 +24,11 @@ def said(text: str) -> Message:
 def example() -> Conversation:
     media = media_from_bytes(encoded(), "a.png")
     made = Provenance({"model": "m", "seed": 3}, {"temperature": 0.5}, "Be brief.", "stop", 9, 2, 0)
+    mended = Label("correction", "a", 6.0)
     entries = (
         Entry("q", None, user_message("What?", (media,)), "person", created=1.0),
         Entry("a", "q", said("One."), "model", "complete", 2.0, made, (Label("bad", "", 5.0),)),
-        Entry(
-            "b",
-            "q",
-            said("Two."),
-            "person",
-            "complete",
-            3.0,
-            None,
-            (Label("correction", "a", 6.0),),
-        ),
+        Entry("b", "q", said("Two."), "person", "complete", 3.0, None, (mended,)),
         Entry("r", None, user_message("Another beginning"), "person", created=4.0),
     )
     return Conversation("c", "Title", "System.", 1.0, 4.0, True, False, "b", entries)

@@ -26,7 +26,7 @@ async def test_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(FakeEngine()) as fake:
         async with chatting(overrides=remote(fake.url)) as chat:
             await chat.ready()
-            assert "nothing was said" in await command(chat, "/export")
+            assert "Nothing was said" in await command(chat, "/export")
             await chat.ask("Hi [there]!")
             await chat.answered()
             assert "hi-there.md" in await command(chat, "/export")
@@ -58,3 +58,15 @@ async def test_import(tmp_path: Path) -> None:
             assert "does not exist" in await command(chat, "/import none.json")
     with Store(paths.data_dir()) as store:
         assert [thread.title for thread in store.threads()] == ["A picture"]
+
+
+async def test_what_is_not_kept_can_be_exported_but_nothing_imported(tmp_path: Path) -> None:
+    with running(FakeEngine()) as fake:
+        overrides = remote(fake.url) | {"chat": {"save": False}}
+        async with chatting(overrides=overrides) as chat:
+            await chat.ready()
+            await chat.ask("Hi")
+            await chat.answered()
+            assert "1 conversation written" in await command(chat, f"/export {tmp_path}/x.json")
+            assert "not kept" in await command(chat, f"/import {tmp_path}/x.json")
+    assert "Hello there." in (tmp_path / "x.json").read_text("utf-8")

@@ -59,13 +59,13 @@ class Store:
 
     # Threads ----------------------------------------------------------------------------------
 
-    def new_thread(self, title: str = "", system: str = "") -> int:
+    def new_thread(self, title: str = "", system: str = "", *, uid: str | None = None) -> int:
         """Begin a conversation and return its id."""
         now = time.time()
         with transaction(self._db):
             return self._insert(
                 "INSERT INTO threads (uid, title, system, created, updated) VALUES (?, ?, ?, ?, ?)",
-                (uuid.uuid4().hex, title, system, now, now),
+                (uid or uuid.uuid4().hex, title, system, now, now),
             )
 
     def threads(self, *, archived: bool = False, limit: int = 1000) -> list[Thread]:

@@ -1,11 +1,13 @@
-"""What `/export` and `/import` do; each in a thread, with a connection of its own to the store."""
+"""What `/export` and `/import` do, in threads of their own.
+
+An import has a connection of its own to the store: reading a large file may take long, and what is
+being said is to be saved meanwhile.
+"""
 
 import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from vlmchat.errors import UsageError
 
 if TYPE_CHECKING:
     from vlmchat.chat.conversation import Conversation
@@ -44,30 +46,26 @@ def format_for(path: Path | None) -> "Format":
     return next((form for form, own in SUFFIXES.items() if own == suffix), "markdown")
 
 
-async def export_thread(
-    thread: int | None, form: "Format | None" = None, path: Path | None = None
+async def export_conversation(
+    conversation: "Conversation", form: "Format | None" = None, path: Path | None = None
 ) -> str:
-    """Write a saved conversation to a file and return one sentence that says where.
+    """Write a conversation to a file and return one sentence that says where.
 
     Args:
-        thread: its id; ``None`` while nothing was said, or when nothing is saved.
+        conversation: all of it.
         form: by default what the path's suffix says.
         path: by default a new file in the current folder, named after the conversation.
 
     Raises:
         VlmchatError: there is nothing to write, the file exists, or it cannot be written.
     """
-    if thread is None:
-        raise UsageError("There is nothing to export: nothing was said yet, or saving is off.")
 
     def write() -> str:
         from vlmchat.chat.formats.writing import export_to
 
-        with _opened() as store:
-            conversation = store.conversation(thread)
-            kind = form or format_for(path)
-            target = path or default_path(conversation, kind, Path.cwd())
-            return str(export_to(target, kind, [conversation]))
+        kind = form or format_for(path)
+        target = path or default_path(conversation, kind, Path.cwd())
+        return str(export_to(target, kind, [conversation]))
 
     return await asyncio.to_thread(write)
 
