@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from vlmchat.chat.conversation import Author, Conversation, Label, LabelKind, Provenance, State
 from vlmchat.chat.messages import Message
@@ -105,11 +105,44 @@ class Store:
                 (*values.values(), thread),
             )
 
-    def purge(self, before: float) -> int:
-        """Remove for good what was deleted before that time; return how many conversations."""
+    def overview(
+        self, kind: Literal["open", "archived", "deleted"] = "open", limit: int = 1000
+    ) -> list[tuple[Thread, int, int]]:
+        """Return conversations as `threads`, each with its numbers of messages and of pictures."""
+        columns = ", ".join(f"t.{name}" for name in THREAD.split(", "))
+        rows = self._read(
+            f"SELECT {columns}, "  # noqa: S608
+            "(SELECT count(*) FROM messages m WHERE m.thread = t.id), "
+            "(SELECT count(*) FROM parts p JOIN messages m ON m.id = p.message "
+            "WHERE m.thread = t.id AND p.media IS NOT NULL) "
+            "FROM threads t WHERE (t.deleted IS NOT NULL) = ? AND (? OR t.archived = ?) "
+            "ORDER BY t.pinned DESC, t.updated DESC, t.id DESC LIMIT ?",
+            (kind == "deleted", kind == "deleted", kind == "archived", limit),
+        )
+        return [(thread_of(row[:-2]), row[-2], row[-1]) for row in rows]
+
+    def named(self, text: str) -> list[Thread]:
+        """Return the conversations with that number, or whose uid begins so; deleted ones too."""
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 18 else -1
+        rows = self._read(
+            f"SELECT {THREAD} FROM threads WHERE id = ?1 OR substr(uid, 1, ?3) = ?2 "  # noqa: S608
+            "ORDER BY id <> ?1, id LIMIT 20",
+            (number, text, len(text)),
+        )
+        return [thread_of(row) for row in rows]
+
+    def purge(self, before: float, only: Sequence[int] | None = None) -> int:
+        """Remove for good what was deleted before that time; return how many conversations.
+
+        Args:
+            before: seconds since 1970.
+            only: ids; by default all that were deleted.
+        """
         with transaction(self._db):
             gone = self._db.execute(
-                "DELETE FROM threads WHERE deleted IS NOT NULL AND deleted < ?", (before,)
+                "DELETE FROM threads WHERE deleted IS NOT NULL AND deleted < ? "
+                "AND (? IS NULL OR id IN (SELECT value FROM json_each(?)))",
+                (before, None if only is None else 1, json.dumps(list(only or ()))),
             ).rowcount
             self._db.execute(
                 "DELETE FROM media WHERE sha256 NOT IN "

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from textual.binding import Binding
 
 from vlmchat.errors import UsageError
-from vlmchat.tui.commands import branches, conversation, program, threads
+from vlmchat.tui.commands import branches, conversation, files, program, threads
 from vlmchat.tui.commands.base import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -38,6 +38,8 @@ COMMANDS: tuple[Command, ...] = (
     threads.Archive(),
     threads.Delete(),
     threads.Undelete(),
+    files.Export(),
+    files.Import(),
     program.Restart(),
     program.Log(),
     program.Theme(),
