@@ -51,7 +51,18 @@ def _text() -> str:
             '[ui]\n# only this\ntheme = "paper"\n\n# later\n[chat]\n',
         ),
     ],
-    ids="table dotted inline crlf quoted no-end next comment new empty".split(),
+    ids=[
+        "table",
+        "dotted",
+        "inline",
+        "crlf",
+        "quoted",
+        "no-end",
+        "next",
+        "comment",
+        "new",
+        "empty",
+    ],
 )
 def test_only_the_value_changes(before: str, after: str) -> None:
     _config(before)

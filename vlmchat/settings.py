@@ -65,7 +65,7 @@ class EngineSettings(_Group):
     """Catalogue name, Hub id (``owner/name`` or ``owner/name@revision``) or folder; the hardware
     decides when it is not given."""
 
-    quant: Quant = Field(default="auto", json_schema_extra=_RESTART)
+    quant: Quant = Field(title="Quantization", default="auto", json_schema_extra=_RESTART)
     """Weight precision of the local engine."""
 
     device: Device = Field(default="auto", json_schema_extra=_RESTART)
@@ -74,11 +74,11 @@ class EngineSettings(_Group):
     adapter: NonEmpty | None = Field(default=None, json_schema_extra=_RESTART)
     """Folder of a PEFT adapter to lay over the model."""
 
-    url: NonEmpty | None = Field(default=None, json_schema_extra=_RESTART)
+    url: NonEmpty | None = Field(default=None, title="Address", json_schema_extra=_RESTART)
     """Address of an OpenAI-compatible server to use instead of the local engine."""
 
     api_key: NonEmpty | None = Field(
-        default=None, repr=False, json_schema_extra={**_RESTART, "secret": True}
+        default=None, title="API key", repr=False, json_schema_extra={**_RESTART, "secret": True}
     )
     """Bearer token for `url`."""
 
@@ -89,25 +89,27 @@ class SamplingSettings(_Group):
     temperature: float | None = Field(default=None, ge=0, le=2, json_schema_extra=_NEW)
     """0 is greedy; higher is more varied."""
 
-    top_p: float | None = Field(default=None, gt=0, le=1, json_schema_extra=_NEW)
+    top_p: float | None = Field(title="Top-p", default=None, gt=0, le=1, json_schema_extra=_NEW)
     """Sample from the smallest set of tokens that holds this much probability."""
 
-    top_k: int | None = Field(default=None, ge=0, json_schema_extra=_NEW)
+    top_k: int | None = Field(title="Top-k", default=None, ge=0, json_schema_extra=_NEW)
     """Sample from the k likeliest tokens; 0 for all."""
 
-    min_p: float | None = Field(default=None, ge=0, le=1, json_schema_extra=_NEW)
+    min_p: float | None = Field(title="Min-p", default=None, ge=0, le=1, json_schema_extra=_NEW)
     """Drop tokens less likely than this fraction of the likeliest."""
 
     repetition_penalty: float | None = Field(default=None, gt=0, le=10, json_schema_extra=_NEW)
     """Above 1 discourages tokens that were already said (CTRL, Keskar et al. 2019)."""
 
-    max_tokens: int | None = Field(default=512, ge=1, json_schema_extra=_NEW)
+    max_tokens: int | None = Field(
+        title="Max new tokens", default=512, ge=1, json_schema_extra=_NEW
+    )
     """Longest answer, tokens."""
 
     seed: int | None = Field(default=None, ge=0, json_schema_extra=_NEW)
     """Makes sampling repeatable."""
 
-    stop: tuple[NonEmpty, ...] = Field(default=(), json_schema_extra=_NEW)
+    stop: tuple[NonEmpty, ...] = Field(title="Stop strings", default=(), json_schema_extra=_NEW)
     """Texts that end the answer."""
 
     def as_sampling(self) -> Sampling:
@@ -118,10 +120,12 @@ class SamplingSettings(_Group):
 class ChatSettings(_Group):
     """What every new conversation starts with."""
 
-    system: str = Field(default="", json_schema_extra=_NEW)
+    system: str = Field(title="System prompt", default="", json_schema_extra=_NEW)
     """System prompt; empty for none."""
 
-    save: bool = Field(default=True, json_schema_extra=_applies("next start"))
+    save: bool = Field(
+        title="Keep conversations", default=True, json_schema_extra=_applies("next start")
+    )
     """Whether conversations are kept on this machine."""
 
 
@@ -139,7 +143,9 @@ class UiSettings(_Group):
     theme: NonEmpty = Field(default="harbour", json_schema_extra=_NOW)
     """Name of a theme file (without ``.toml``) or of one of Textual's own themes."""
 
-    enter: Literal["send", "newline"] = Field(default="send", json_schema_extra=_NOW)
+    enter: Literal["send", "newline"] = Field(
+        title="Enter key", default="send", json_schema_extra=_NOW
+    )
     """What Enter does; Ctrl+J is always a new line, and Ctrl+S always sends."""
 
 
@@ -263,7 +269,7 @@ def _refusal(kind: str, keys: tuple[str, ...], fault: Mapping[str, Any]) -> str:
     if kind == "extra_forbidden":
         return f"There is no setting “{key}”."
     shown = "that" if keys[-1] == "api_key" else visible_line(repr(fault["input"]))
-    return f"“{key}” cannot be {shown}: {_reason(str(fault['msg']))}."
+    return f"“{key}” cannot be {shown}: {reason_of(str(fault['msg']))}."
 
 
 def _sentence(error: ValidationError, given: Mapping[str, Any]) -> str:
@@ -275,10 +281,11 @@ def _sentence(error: ValidationError, given: Mapping[str, Any]) -> str:
         return f"{where}: there is no setting “{key}”: remove it or mend its name."
     value = visible_line(repr(first["input"]))
     shown = "" if keys[-1] == "api_key" else f" (it is {value})"
-    return f"{where}: “{key}” is wrong{shown}: {_reason(first['msg'])}."
+    return f"{where}: “{key}” is wrong{shown}: {reason_of(first['msg'])}."
 
 
-def _reason(message: str) -> str:
+def reason_of(message: str) -> str:
+    """Return what pydantic says, to follow a colon within a sentence."""
     text = message.removeprefix("Value error, ").rstrip(".")
     return text[:1].lower() + text[1:]
 
@@ -362,5 +369,5 @@ def parse_sampling(current: Sampling, name: str, text: str) -> Sampling:
     try:
         return SamplingSettings(**values).as_sampling()
     except ValidationError as error:
-        reason = _reason(error.errors()[0]["msg"])
+        reason = reason_of(error.errors()[0]["msg"])
         raise UsageError(f"“{visible_line(text)}” is no value for {key}: {reason}.") from None

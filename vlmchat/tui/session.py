@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from vlmchat.chat.messages import Media
+from vlmchat.chat.messages import Detail, Media
 from vlmchat.client.protocol import Finished, Sampling, TextDelta
 from vlmchat.errors import EngineError, VlmchatError
 from vlmchat.text import visible_line
@@ -98,6 +98,7 @@ class ChatSession:
         view: what draws.
         sampling: parameters of the next answer.
         system: system prompt of the conversation; empty for none.
+        detail: how finely the model looks at the pictures of the next question.
         recorder: what saves it.
         exchanges: what was said.
         queue: what waits to be said, in order.
@@ -107,6 +108,7 @@ class ChatSession:
     view: SessionView
     sampling: Sampling = field(default_factory=Sampling)
     system: str = ""
+    detail: Detail = "auto"
     recorder: Recorder = field(default_factory=NoRecorder)
     exchanges: list[Exchange] = field(default_factory=list)
     queue: list[Question] = field(default_factory=list)
@@ -139,7 +141,7 @@ class ChatSession:
         if not text.strip() and not media:
             return False
         self._numbers += 1
-        self.queue.append(Question(text, media, self._numbers))
+        self.queue.append(Question(text, media, self._numbers, detail=self.detail))
         self._wake.set()
         if self.engine.kind == "remote" and self.engine.status.stage == "failed":
             # A server may have come up meanwhile; our own engine is restarted on demand only.
@@ -164,6 +166,12 @@ class ChatSession:
         if self._task is not None:
             self._task.cancel()
         return True
+
+    async def use_engine(self, engine: EngineKeeper) -> None:
+        """Go on with another engine; an answer that is arriving is stopped, and stays."""
+        self.stop()
+        async with self._one_at_a_time:
+            self.engine = engine
 
     async def reset(self) -> None:
         """Begin a new conversation; queued questions stay queued."""
@@ -195,14 +203,17 @@ class ChatSession:
     async def run(self) -> None:
         """Answer what is queued, in order, until cancelled."""
         while True:
-            await self.engine.wait_ready()
+            engine = self.engine
+            await engine.wait_ready()
+            if engine is not self.engine:
+                continue  # it was replaced meanwhile
             question = next((item for item in self.queue if not item.held), None)
             if question is None:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             async with self._one_at_a_time:
-                if question not in self.queue:
+                if question not in self.queue or engine is not self.engine:
                     continue
                 self.queue.remove(question)
                 model = self.engine.model

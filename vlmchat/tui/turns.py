@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from vlmchat.chat.messages import Media, Message, TextPart, user_message
+from vlmchat.chat.messages import Detail, Media, Message, TextPart, user_message
 from vlmchat.client.protocol import Finished
 
 AnswerState: TypeAlias = Literal["waiting", "streaming", "done", "stopped", "failed"]
@@ -18,6 +18,7 @@ class Question:
         text: unchanged, as typed.
         media: the pictures that go with it.
         number: identity within one session.
+        detail: how finely the model looks at the pictures.
         held: kept in the queue until the person takes it up again (the engine refused it).
     """
 
@@ -25,6 +26,7 @@ class Question:
     media: tuple[Media, ...] = ()
     number: int = 0
     held: bool = False
+    detail: Detail = "auto"
 
 
 @dataclass(slots=True)
@@ -113,7 +115,8 @@ def history(system: str, exchanges: list[Exchange]) -> list[Message]:
     for exchange in exchanges:
         if exchange.dropped:
             continue
-        parts = user_message(exchange.question.text, exchange.question.media).parts
+        question = exchange.question
+        parts = user_message(question.text, question.media, question.detail).parts
         if messages and messages[-1].role == "user":
             parts = (*messages.pop().parts, *parts)
         messages.append(Message("user", parts))

@@ -1,13 +1,15 @@
 """All commands, and what is made of them."""
 
 import re
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from textual.binding import Binding
 
 from vlmchat.errors import UsageError
-from vlmchat.tui.commands import conversation, program
+from vlmchat.tui.commands import conversation, engine, program
 from vlmchat.tui.commands.base import Command
+from vlmchat.tui.keys import NO_KEY, keys_title
 
 COMMANDS: tuple[Command, ...] = (
     conversation.Attach(),
@@ -16,6 +18,12 @@ COMMANDS: tuple[Command, ...] = (
     conversation.System(),
     conversation.Stop(),
     conversation.SetParameter(),
+    engine.Model(),
+    engine.Quant(),
+    engine.DetailLevel(),
+    engine.Parameters(),
+    engine.SettingsCommand(),
+    engine.KeysCommand(),
     program.Restart(),
     program.Log(),
     program.Theme(),
@@ -64,10 +72,10 @@ def parse(text: str) -> tuple[Command, str] | None:
 
 
 def bindings() -> list[Binding]:
-    """Return a key binding for each command that has a key."""
+    """Return a key binding for each command; one without a key can be given one."""
     return [
         Binding(
-            command.key,
+            command.key or NO_KEY + command.name,
             f"command('{command.name}')",
             command.label or command.name,
             show=bool(command.label),
@@ -76,19 +84,20 @@ def bindings() -> list[Binding]:
             priority=command.name == "quit",
         )
         for command in COMMANDS
-        if command.key
     ]
 
 
-def help_rows() -> list[tuple[str, str]]:
-    """Return how each command is written, and what it does and by which key."""
+def default_keys() -> dict[str, tuple[str, ...]]:
+    """Return the keys of each command that has any, before anybody changed them."""
+    return {item.name: tuple(item.key.split(",")) for item in COMMANDS if item.key}
+
+
+def help_rows(keys: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Return how each command is written, and what it does and by which of these `keys`."""
     rows = []
     for command in COMMANDS:
-        key = f" ({_key_name(command.key)})" if command.key else ""
+        title = keys_title(keys.get(command.name, ()))
+        key = f" ({title})" if title else ""
         also = "".join(f", /{alias}" for alias in command.aliases)
         rows.append((f"{command.usage}{also}", f"{command.help}{key}"))
     return rows
-
-
-def _key_name(key: str) -> str:
-    return "+".join(part.capitalize() for part in key.replace("escape", "esc").split("+"))

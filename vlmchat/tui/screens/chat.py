@@ -1,23 +1,27 @@
 """The chat: transcript, queue, composer, status. It draws the session and forwards to it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import ActiveBinding, BindingType
 from textual.containers import VerticalGroup
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from vlmchat.chat.messages import Media
+from vlmchat.chat.messages import Detail, Media
+from vlmchat.client.protocol import Sampling
 from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.text import visible_line
+from vlmchat.tui.apply_settings import SettingsInUse
 from vlmchat.tui.commands import registry
 from vlmchat.tui.commands.base import Command
+from vlmchat.tui.engine_change import EngineChanger
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
+from vlmchat.tui.keys import NO_KEY, apply_keys
 from vlmchat.tui.pasted import pasted_files, split_paths
 from vlmchat.tui.session import ChatSession
 from vlmchat.tui.turns import Exchange, NoticeKind, Question
@@ -46,6 +50,9 @@ class ChatScreen(Screen[None]):
         self._in_order = asyncio.Lock()
         self._answers: dict[int, AnswerTurn] = {}
         self._told: set[str] = set()
+        self.keys: dict[str, tuple[str, ...]] = registry.default_keys()
+        self.engine_changer = EngineChanger(self.session, self.notice, self.run_worker)
+        self.settings_in_use = SettingsInUse(self)
 
     def compose(self) -> ComposeResult:
         """Lay out the chat from top to bottom."""
@@ -71,6 +78,8 @@ class ChatScreen(Screen[None]):
             self.session.system = settings.chat.system
         self.query_one(Composer).enter_sends = settings.ui.enter == "send"
         engine.listen(self._on_engine_event)
+        self.engine_changer.begin(settings)
+        self.settings_in_use.begin(settings)
         engine.start()
         self.run_worker(self._converse(), group="session", name="session")
 
@@ -112,6 +121,7 @@ class ChatScreen(Screen[None]):
 
     async def conversation_cleared(self) -> None:
         """Empty the transcript; what is written or queued stays."""
+        self.settings_in_use.begin_conversation()
         await self.query_one(Transcript).clear()
         if self.session.system:
             await self.show_system()
@@ -286,6 +296,8 @@ class ChatScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer the keys of those commands only that can be used now."""
+        if getattr(self.app.screen, "captures_keys", False):
+            return False
         if action == "command":
             command = registry.find(str(parameters[0]))
             return not command.fades or command.available(self) is None
@@ -353,4 +365,59 @@ class ChatScreen(Screen[None]):
         """Show keys and commands."""
         from vlmchat.tui.screens.pager import HelpPager
 
-        self.app.push_screen(HelpPager())
+        self.app.push_screen(HelpPager(self.keys))
+
+    def open_settings(self) -> None:
+        """Show all settings."""
+        from vlmchat.tui.screens.settings import open_settings
+
+        open_settings(self)
+
+    def open_parameters(self) -> None:
+        """Show the parameters of this conversation."""
+        from vlmchat.tui.screens.parameters import ParametersPanel
+
+        self.app.push_screen(ParametersPanel(self))
+
+    def open_keys(self) -> None:
+        """Show the keys of all commands."""
+        from vlmchat.tui.screens.keys import open_keys
+
+        open_keys(self)
+
+    # Parameters, settings and keys ---------------------------------------------------------------
+
+    def set_sampling(self, sampling: Sampling) -> None:
+        """Make these the parameters of the next answer."""
+        self.session.sampling = sampling
+
+    def set_detail(self, detail: Detail) -> None:
+        """Make this how finely the model looks at the next pictures."""
+        self.session.detail = detail
+
+    def change_engine(
+        self, *, model: str | None = None, quant: str | None = None, device: str | None = None
+    ) -> None:
+        """Go on with another model, quantization or device (see `EngineChanger.change`)."""
+        self.engine_changer.change(model=model, quant=quant, device=device)
+
+    def list_models(self) -> None:
+        """Say which model answers and which others there are."""
+        self.run_worker(self.engine_changer.list_models())
+
+    def apply_settings(self, settings: "Settings") -> None:
+        """Take settings that were changed."""
+        self.settings_in_use.apply(settings)
+
+    def apply_keys(self, wanted: Mapping[str, str]) -> None:
+        """Take these keys for the commands, and say which of them cannot be had."""
+        apply_keys(self, wanted)
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """The keys that do something now; those that stand for none are left out."""
+        return {
+            key: binding
+            for key, binding in super().active_bindings.items()
+            if not key.startswith(NO_KEY)
+        }
