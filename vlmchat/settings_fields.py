@@ -138,7 +138,7 @@ class SettingField:
 
 
 def _texts(text: str) -> tuple[str, ...]:
-    r"""Read ``END`` as one text, and ``"a", "b\\n"`` as several, as TOML has them."""
+    """Read ``END`` as one text, and ``"a", "b"`` as several, as TOML has them."""
     bare = text.strip()
     if not bare:
         return ()
@@ -150,6 +150,8 @@ def _texts(text: str) -> tuple[str, ...]:
     except tomllib.TOMLDecodeError:
         items = None
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        if bare[0] == "[":
+            return (text,)  # [END] is a text that happens to begin so
         raise UsageError(f'“{visible_line(text)}” is no list of texts: write it like "a", "b".')
     return tuple(items)
 
@@ -243,6 +245,15 @@ class SettingState:
     in_file: bool
 
 
+def source_of(keys: tuple[str, ...], overrides: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return where a value that is set comes from, in a few words; reads the file."""
+    said = origin(keys, overrides)
+    if said.startswith(("Command line", "Environment variable")):
+        return said
+    line = line_of(paths.config_file(), keys)
+    return "config.toml" + (f" line {line}" if line else "")
+
+
 def read_states(
     overrides: Mapping[str, Mapping[str, Any]],
 ) -> tuple[Settings, dict[str, SettingState]]:
@@ -259,11 +270,10 @@ def read_states(
         group = table.get(field.group, {})
         in_file = field.name in group
         own = field.check(group[field.name]) if in_file else field.default
-        said = origin(keys, overrides)
+        said = source_of(keys, overrides) if in_file else origin(keys, overrides)
         overridden = said.startswith(("Command line", "Environment variable"))
-        if not overridden:
-            line = line_of(paths.config_file(), keys)
-            said = "config.toml" + (f" line {line}" if line else "") if in_file else "default"
+        if not (in_file or overridden):
+            said = "default"
         value = getattr(getattr(settings, field.group), field.name)
         states[field.key] = SettingState(value, own, said, overridden, in_file)
     return settings, states

@@ -8,6 +8,7 @@ from textual.widgets import Input
 from tests.fake_engine import Script
 from tests.tui.driving import Chat, chatting, scripted, shown
 from vlmchat import paths
+from vlmchat.errors import UsageError
 from vlmchat.settings import Settings, load_settings
 from vlmchat.settings_fields import setting_fields
 from vlmchat.tui.screens.settings import SettingsScreen
@@ -176,14 +177,20 @@ async def test_a_file_that_went_bad_is_told_and_left_alone(tmp_path: Path) -> No
         assert _text() == "[ui\n"
 
 
-@pytest.mark.parametrize("text", ["END", ' "a", "b\\n"', "[/red]"])
-def test_texts_are_read_as_they_are_written(text: str) -> None:
+def test_texts_are_read_as_they_are_written() -> None:
     stop = next(field for field in setting_fields() if field.key == "sampling.stop")
-    try:
-        value = stop.parse(text)
-    except ValueError:
-        return
-    assert stop.parse(stop.written(value)) == value
+    for text, value in (
+        ("END", ("END",)),
+        (' "a", "b\\n"', ("a", "b\n")),
+        ("['a']", ("a",)),
+        ("[/red]", ("[/red]",)),
+        ("  ", ()),
+    ):
+        assert stop.parse(text) == value
+        assert stop.parse(stop.written(value)) == value
+    for text in ('"a', '"a", 3'):
+        with pytest.raises(UsageError, match="no list of texts"):
+            stop.parse(text)
 
 
 def test_any_text_can_be_written_and_read_back() -> None:

@@ -47,6 +47,7 @@ class EngineChanger:
         self._saved: EngineSettings | None = None
         self._pending: dict[str, object] = {}
         self._good: EngineSettings | None = None
+        self._wanted: Settings | None = None
         self.settings: Settings | None = None
         self.make: Callable[[Settings], EngineKeeper] | None = None
 
@@ -118,9 +119,10 @@ class EngineChanger:
     def _use(self, changes: dict[str, object], quietly: bool = False) -> bool:
         if self.settings is None:
             raise UsageError("The settings are still being read: try again in a moment.")
-        wanted = with_engine(self.settings, changes)
+        present = self._wanted or self.settings
+        wanted = with_engine(present, changes)
         dropped = ""
-        old = self.settings.engine
+        old = present.engine
         if wanted.engine.model != old.model and old.adapter and "adapter" not in changes:
             # An adapter fits the model it was trained on, and no other.
             wanted = with_engine(wanted, {"adapter": None})
@@ -135,6 +137,7 @@ class EngineChanger:
                 "this one runs without it.",
                 "note",
             )
+        self._wanted = wanted
         self._spawn(self._replace(wanted))
         return True
 
@@ -142,10 +145,13 @@ class EngineChanger:
         assert self.make is not None
         async with self._one_at_a_time:
             session, old = self._session, self._session.engine
+            if wanted is not self._wanted:
+                return  # something else was asked for meanwhile
             try:
                 await self._check_served(old, wanted.engine)
                 new = self.make(wanted)
             except VlmchatError as error:
+                self._wanted = None
                 self._notice(str(error), "error")
                 return
             await session.use_engine(new)
