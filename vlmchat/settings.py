@@ -255,7 +255,7 @@ def check_config(table: Mapping[str, Any], key: str = "") -> None:
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_context=False):
             keys = tuple(str(part) for part in fault["loc"])
-            if key and key == ".".join(keys)[: len(key)]:
+            if key and f"{'.'.join(keys)}.".startswith(f"{key}."):
                 raise UsageError(_refusal(fault["type"], keys, fault)) from None
         raise UsageError(_sentence(error, {})) from None
 

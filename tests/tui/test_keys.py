@@ -12,13 +12,15 @@ from vlmchat.tui.keys import Bindable, check, key_title, keymap, normal
 from vlmchat.tui.screens.keys import KeyCapture, KeysScreen
 from vlmchat.tui.screens.pager import HelpPager, LogPager
 from vlmchat.tui.screens.picker import Picker
+from vlmchat.tui.widgets.queue import QueueRow
 
 THINGS = (
     Bindable("command.attach", ("ctrl+o",), "Attach"),
     Bindable("command.log", ("f2",), "Log"),
     Bindable("command.help", ("f1",), "Help"),
     Bindable("command.new", (), "New"),
-    Bindable("queue.edit", ("e",), "Edit", "QueueRow"),
+    Bindable("queue.edit", ("e",), "Edit", "QueueRow", False, frozenset({"f8"})),
+    Bindable("settings.reset", ("ctrl+r",), "Default", "SettingsScreen"),
 )
 COMPOSER = {"ctrl+k": "Delete to line end"}
 
@@ -66,6 +68,8 @@ def test_keys_move_swap_and_go() -> None:
         ("attach", "ctl+x", "no key"),
         ("attach", "f5+ctrl", "no key"),
         ("attach", "nokey", "no key"),
+        ("queue.edit", "f8", "cannot be moved"),
+        ("settings.reset", "r", "needed for writing"),
         ("attach", "f1", "the key of “help”"),
         ("atach", "f5", "did you mean “attach”?"),
         ("[/x]", "f5", "no command"),
@@ -74,7 +78,7 @@ def test_keys_move_swap_and_go() -> None:
 def test_what_cannot_be_is_said_and_ignored(name: str, key: str, said: str) -> None:
     checked = check({name: key}, THINGS, COMPOSER)
     assert said in checked.problems[0].reason
-    assert checked.keys["attach"] == ("ctrl+o",)
+    assert checked.keys == {item.name: item.keys for item in THINGS}
 
 
 def test_a_remap_that_is_dropped_gives_its_key_back() -> None:
@@ -215,6 +219,24 @@ async def test_a_key_is_pressed_and_kept(tmp_path: Path) -> None:
         await chat.until(lambda: chat.screen.keys["attach"] == ("ctrl+o",))
         await chat.pilot.press("escape", "ctrl+o")
         await chat.until(lambda: isinstance(chat.app.screen, Picker))
+
+
+async def test_keys_of_widgets_and_screens_move_too(tmp_path: Path) -> None:
+    _config('[keys]\nqueue.remove = "x"\n"settings.reset" = "f12"\n')
+    go = tmp_path / "go"
+    script = Script(loading=[{"stage": "loading", "text": "Loading"}], hold_loading=str(go))
+    async with chatting(scripted(script, tmp_path)) as chat:
+        await chat.until(lambda: chat.session.engine.status.stage == "loading")
+        await chat.until(lambda: chat.screen.keys.get("queue.remove") == ("x",))
+        assert chat.errors() == []
+        await chat.ask("Waits")
+        await chat.until(lambda: len(chat.screen.query(QueueRow)) == 1)
+        chat.screen.query(QueueRow).first().focus()
+        await chat.pilot.press("delete")
+        assert len(chat.session.queue) == 1
+        await chat.pilot.press("x")
+        await chat.until(lambda: not chat.session.queue)
+        assert chat.screen.keys["settings.reset"] == ("f12",)
 
 
 async def test_the_list_is_filtered(tmp_path: Path) -> None:

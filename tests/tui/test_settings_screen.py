@@ -125,7 +125,13 @@ async def test_leaving_a_field_saves_it(tmp_path: Path) -> None:
 async def test_what_applies_at_once_is_applied(tmp_path: Path) -> None:
     async with chatting(scripted(Script(), tmp_path)) as chat:
         screen = await _open(chat)
-        await _write(chat, _row(screen, "ui.theme"), "paper")
+        theme = _row(screen, "ui.theme")
+        await _write(chat, theme, "no such")
+        await chat.pilot.press("enter")
+        assert "There is no theme “no such”" in shown(theme)
+        assert theme.text == "no such"
+        assert _text() == ""
+        await _write(chat, theme, "paper")
         await chat.pilot.press("enter")
         await chat.until(lambda: chat.app.theme == "paper")
         row = _row(screen, "ui.enter")

@@ -4,6 +4,7 @@ A binding that has an id can be moved. The id of a command's binding is ``comman
 called NAME in the configuration; other bindings are called by their id.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -41,12 +42,16 @@ class Bindable:
         keys: those it has by itself, in Textual's notation.
         what: what it does.
         place: where its keys work; the same key may do different things in different places.
+        typing: there is something to write in at that place.
+        fixed: keys of that place that cannot be moved.
     """
 
     id: str
     keys: tuple[str, ...]
     what: str
     place: str = CHAT
+    typing: bool = True
+    fixed: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -104,18 +109,24 @@ def key_fault(key: str) -> str:
 _NAMED = frozenset(key.value.rpartition("+")[2] for key in Keys)
 
 
-def taken_fault(key: str, composer: Mapping[str, str]) -> str:
-    """Return why a command of the chat cannot have `key`, or nothing.
+def taken_fault(key: str, item: Bindable, composer: Mapping[str, str]) -> str:
+    """Return why `item` cannot have `key`, or nothing.
 
     Args:
         key: as from `normal`.
+        item: what is to have it.
         composer: the keys of the composer with what each does there.
     """
     shown = key_title(key)
     *modifiers, last = key.split("+")
     character = key_to_character(last)
-    if not set(modifiers) - {"shift"} and character is not None and character.isprintable():
+    plain = not set(modifiers) - {"shift"} and character is not None and character.isprintable()
+    if plain and item.typing:
         return f"{shown} is needed for writing"
+    if key in item.fixed:
+        return f"{shown} does something else there, and cannot be moved"
+    if item.place != CHAT:
+        return ""
     if key in _COMPOSER_KEYS:
         return f"the composer needs {shown}"
     if key in _SAME_AS:
@@ -144,6 +155,18 @@ def keys_title(keys: Sequence[str]) -> str:
     return ", ".join(key_title(key) for key in keys)
 
 
+def hint(chat: "ChatScreen", what: Mapping[str, str]) -> str:
+    """Return the line of keys at the foot of a dialog.
+
+    Args:
+        chat: whose keys hold.
+        what: a word for each key; a name of something that can be moved stands for its keys.
+    """
+    known = {item.name: item.keys for item in all_bindables(chat)} | chat.keys
+    titles = {key: keys_title(known[key]) if key in known else key for key in what}
+    return " · ".join(f"{titles[key]} {word}" for key, word in what.items() if titles[key])
+
+
 def split_keys(text: str) -> tuple[str, ...]:
     """Return the keys in ``ctrl+o,f5``, each as Textual calls it."""
     return tuple(dict.fromkeys(normal(key) for key in text.split(",") if key.strip()))
@@ -169,8 +192,7 @@ def check(
         keys = split_keys(text)
         own = known[name].keys
         faults = [key_fault(key) for key in keys]
-        if known[name].place == CHAT:
-            faults += [taken_fault(key, composer) for key in keys if key not in own]
+        faults += [taken_fault(key, known[name], composer) for key in keys if key not in own]
         if fault := next(filter(None, faults), ""):
             checked.problems.append(Problem(name, fault))
         else:
@@ -221,10 +243,12 @@ def keymap(checked: Checked, bindables: Iterable[Bindable]) -> dict[str, str]:
 # What there is ---------------------------------------------------------------------------------
 
 
-def bindables_of(place: str, bindings: Iterable[Binding]) -> list[Bindable]:
+def bindables_of(place: str, bindings: Iterable[Binding], typing: bool = True) -> list[Bindable]:
     """Return those of `bindings` that have an id, each with all its keys."""
     found: dict[str, Bindable] = {}
-    for binding in Binding.make_bindings(bindings):
+    every = list(Binding.make_bindings(bindings))
+    fixed = frozenset(binding.key for binding in every if binding.id is None)
+    for binding in every:
         if binding.id is None:
             continue
         keys = () if binding.key.startswith(NO_KEY) else (binding.key,)
@@ -232,7 +256,7 @@ def bindables_of(place: str, bindings: Iterable[Binding]) -> list[Bindable]:
         if before is not None:
             keys = (*before.keys, *keys)
         what = binding.tooltip or binding.description
-        found[binding.id] = Bindable(binding.id, keys, what, place)
+        found[binding.id] = Bindable(binding.id, keys, what, place, typing, fixed)
     return list(found.values())
 
 
@@ -251,40 +275,23 @@ def composer_keys() -> dict[str, str]:
     return {item.key: item.description for item in bindings if item.id is None}
 
 
-def all_bindables(chat: "ChatScreen", names: Iterable[str] = ()) -> list[Bindable]:
-    """Return all that can be remapped: commands first, then what widgets and screens declare.
-
-    Args:
-        chat: the chat's screen.
-        names: those that are asked for; screens that were never opened are imported only if one
-            of these is found nowhere else.
-    """
-    from vlmchat.tui.widgets.composer import Composer
-
-    app = type(chat.app)
-    found = {
-        item.id: item
-        for item in [
-            *bindables_of(CHAT, _declared(type(chat))),
-            *bindables_of(CHAT, _declared(app)),
-        ]
-    }
-    found |= {item.id: item for item in bindables_of(CHAT, _declared(Composer))}
-    _add_declared(found)
-    wanted = set(names)
-    if wanted - {item.name for item in found.values()}:
-        _import_all()
-        _add_declared(found)
-    return list(found.values())
-
-
-def _add_declared(found: dict[str, Bindable]) -> None:
+def all_bindables(chat: "ChatScreen") -> list[Bindable]:
+    """Return all that can be remapped and is imported: commands first, then the rest."""
+    from textual.screen import Screen
     from textual.widget import Widget
 
+    from vlmchat.tui.widgets.composer import Composer
+
+    found: dict[str, Bindable] = {}
+    main: tuple[type[DOMNode], ...] = (type(chat), type(chat.app), Composer)
+    for kind in main:
+        found |= {item.id: item for item in bindables_of(CHAT, _declared(kind))}
     for kind in _kinds(Widget):
         if kind.__module__.startswith("vlmchat."):
-            for item in bindables_of(kind.__name__, _declared(kind)):
+            typing = issubclass(kind, Screen)
+            for item in bindables_of(kind.__name__, _declared(kind), typing):
                 found.setdefault(item.id, item)
+    return list(found.values())
 
 
 def _kinds(kind: type["DOMNode"]) -> Iterable[type["DOMNode"]]:
@@ -293,8 +300,8 @@ def _kinds(kind: type["DOMNode"]) -> Iterable[type["DOMNode"]]:
         yield from _kinds(below)
 
 
-def _import_all() -> None:
-    """Import every screen and widget, so that what they declare is known."""
+def import_all() -> None:
+    """Import every screen and widget, so that what they declare is known; slow."""
     import importlib
     import pkgutil
 
@@ -308,17 +315,22 @@ def _import_all() -> None:
 # Applying it -----------------------------------------------------------------------------------
 
 
-def apply_keys(chat: "ChatScreen", wanted: Mapping[str, str]) -> None:
+async def apply_keys(chat: "ChatScreen", wanted: Mapping[str, str]) -> None:
     """Give the chat the keys that are wanted, and say which of them cannot be had."""
     app = chat.app
-    bindables = all_bindables(chat, wanted)
+    bindables = all_bindables(chat)
+    if not set(wanted) <= {item.name for item in bindables}:
+        # Something of a screen that was never opened, or a name that is wrong.
+        await asyncio.to_thread(import_all)
+        bindables = all_bindables(chat)
     checked = check(wanted, bindables, composer_keys())
     app.set_keymap(keymap(checked, bindables))
     # The footer shows the palette by this; a class variable for Textual, the person's here.
     vars(app)["COMMAND_PALETTE_BINDING"] = next(iter(checked.keys["palette"]), "")
     chat.keys = checked.keys
-    for sentence in sentences(checked.problems):
-        chat.notice(sentence, "error")
+    if checked.problems:
+        for sentence in await asyncio.to_thread(sentences, checked.problems):
+            chat.notice(sentence, "error")
 
 
 def sentences(problems: Iterable[Problem]) -> list[str]:

@@ -92,6 +92,12 @@ class Parameters(Command):
     help = "Show and change model, sampling and detail of this conversation"
     key = "f4"
 
+    def available(self, chat: "ChatScreen") -> str | None:
+        """Need the settings, which hold what there is to begin with."""
+        if chat.engine_changer.settings is None:
+            return "The settings are still being read: try again in a moment."
+        return None
+
     async def run(self, chat: "ChatScreen", argument: str) -> None:
         """Open the panel."""
         chat.open_parameters()

@@ -411,7 +411,7 @@ class ChatScreen(Screen[None]):
 
     def apply_keys(self, wanted: Mapping[str, str]) -> None:
         """Take these keys for the commands, and say which of them cannot be had."""
-        apply_keys(self, wanted)
+        self.run_worker(apply_keys(self, wanted), group="keys", exclusive=True)
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:

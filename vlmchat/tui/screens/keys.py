@@ -23,6 +23,8 @@ from vlmchat.tui.keys import (
     all_bindables,
     check,
     composer_keys,
+    hint,
+    import_all,
     key_title,
     keys_title,
     normal,
@@ -105,7 +107,10 @@ class KeysScreen(ModalScreen[None]):
         """Lay out filter, list and what the marked line does."""
         with VerticalGroup(classes="dialog") as dialog:
             dialog.border_title = "Keys"
-            dialog.border_subtitle = "Enter new key · Del none · Ctrl+R default · Esc closes"
+            dialog.border_subtitle = hint(
+                self._chat,
+                {"Enter": "new key", "keys.none": "none", "keys.reset": "default", "Esc": "closes"},
+            )
             yield Input(placeholder="Filter", compact=True, id="keys-filter")
             yield OptionList(id="keys-list", markup=False)
             yield Static("", id="keys-what", markup=False)
@@ -130,13 +135,14 @@ class KeysScreen(ModalScreen[None]):
             self._say(str(error))
             return None
         self._wanted = dict(settings.keys)
-        self._items = {item.name: item for item in all_bindables(self._chat, self._wanted)}
+        self._items = {item.name: item for item in all_bindables(self._chat)}
         self._draw()
         return settings
 
     def _load(self) -> "Settings":
         from vlmchat.settings import load_settings
 
+        import_all()
         settings = load_settings(self._overrides)
         self._sources = {name: source_of(("keys", name), self._overrides) for name in settings.keys}
         return settings

@@ -15,6 +15,7 @@ from vlmchat.errors import VlmchatError
 from vlmchat.settings_fields import SettingField, Value, setting_fields
 from vlmchat.text import visible_line
 from vlmchat.tui.engine_change import AUTO, REMOTE_REASON
+from vlmchat.tui.keys import hint
 from vlmchat.tui.widgets.field import FieldRow, row_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class ParametersPanel(ModalScreen[None]):
         #parameters-apply { width: 100%; margin-bottom: 1; text-style: bold;
             color: $foreground; background: $panel;
             &:focus { color: $accent; text-style: bold reverse; }
-            &:disabled { color: $muted; text-style: none; opacity: 100%; }
+            &:disabled { color: $muted; text-style: none; opacity: 100%; text-opacity: 100%; }
         }
     }
     """
@@ -65,7 +66,9 @@ class ParametersPanel(ModalScreen[None]):
         """Lay out the engine's fields, what confirms them, and the rest."""
         with VerticalGroup(classes="dialog") as dialog:
             dialog.border_title = "Parameters"
-            dialog.border_subtitle = "Enter sets · Ctrl+R default · Esc closes"
+            dialog.border_subtitle = hint(
+                self._chat, {"Enter": "sets", "parameters.reset": "default", "Esc": "closes"}
+            )
             with VerticalScroll(id="parameters-fields", can_focus=False):
                 yield Static("Engine", classes="parameters-group")
                 for key in _ENGINE:

@@ -23,6 +23,7 @@ from vlmchat.settings_fields import (
     setting_fields,
 )
 from vlmchat.text import visible_line
+from vlmchat.tui.keys import hint
 from vlmchat.tui.widgets.field import FieldRow, row_of
 
 if TYPE_CHECKING:
@@ -65,7 +66,15 @@ class SettingsScreen(ModalScreen[None]):
         """Lay out filter, fields and what is wrong with the file."""
         with VerticalGroup(classes="dialog") as dialog:
             dialog.border_title = "Settings"
-            dialog.border_subtitle = "Enter saves · Ctrl+R default · Tab next · Esc closes"
+            dialog.border_subtitle = hint(
+                self._chat,
+                {
+                    "Enter": "saves",
+                    "settings.reset": "default",
+                    "Tab": "next",
+                    "Esc": "closes",
+                },
+            )
             yield Input(placeholder="Filter", compact=True, id="settings-filter")
             yield Static("", id="settings-error", markup=False)
             with VerticalScroll(id="settings-fields", can_focus=False):
@@ -161,6 +170,12 @@ class SettingsScreen(ModalScreen[None]):
     # Changing ----------------------------------------------------------------------------------
 
     def _committed(self, row: FieldRow, value: Value | None) -> None:
+        if row.field.key == "ui.theme" and value and value not in self.app.available_themes:
+            row.value = self._states[row.field.key].own
+            row.say(
+                f"There is no theme “{visible_line(str(value))}”: /theme lists those there are."
+            )
+            return
         # A worker of the chat's: what was set is saved even if this screen is closed meanwhile.
         self._chat.run_worker(self._save(row, value), group="settings")
 
