@@ -142,6 +142,7 @@ def key_title(key: str) -> str:
     """Return a key for a person to read: ``Ctrl+O``, ``F5``, ``Esc``."""
     *modifiers, last = key.split("+")
     names = {"escape": "Esc", "pageup": "PageUp", "pagedown": "PageDown"}
+    names |= {key: key.capitalize() for key in ("backspace", "delete", "enter", "space")}
     if last in names:
         end = names[last]
     else:
