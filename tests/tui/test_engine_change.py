@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.fake_engine import MODEL, FakeEngine, Reply, Script, running
-from tests.tui.driving import FAKE, Chat, chatting, remote, scripted
+from tests.pictures import saved
+from tests.tui.driving import FAKE, Chat, chatting, remote
 from vlmchat import paths
 from vlmchat.client.supervisor import EngineOptions, LocalEngine
 from vlmchat.config_file import set_value
@@ -47,7 +48,7 @@ def _scripts() -> dict[str, Script]:
 
 
 def _answers(chat: Chat) -> list[str]:
-    return [item.answer.text for item in chat.session.exchanges]
+    return [turn.text for turn in chat.replies]
 
 
 async def test_the_conversation_goes_on_with_another_model(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ async def test_an_answer_is_stopped_and_the_queue_waits(tmp_path: Path) -> None:
         await chat.ask("/model second")
         await chat.answered(2)
         assert _answers(chat)[0].startswith("On ")
-        assert chat.session.exchanges[0].answer.state == "stopped"
+        assert chat.replies[0].state == "stopped"
         assert _answers(chat)[1] == "From second."
         assert chat.errors() == []
 
@@ -217,9 +218,21 @@ async def test_many_changes_end_with_the_last_and_no_engine_too_many(tmp_path: P
 
 async def test_detail_goes_with_the_question(tmp_path: Path) -> None:
     set_value("media.detail", "high")
-    async with chatting(scripted(Script(), tmp_path)) as chat:
-        await chat.ready()
-        assert chat.session.detail == "high"
-        await chat.ask("One")
-        await chat.answered()
-        assert chat.session.exchanges[0].question.detail == "high"
+    photo = saved(tmp_path / "photo.png")
+    with running(FakeEngine()) as engine:
+        async with chatting(overrides=remote(engine.url), attach=[photo]) as chat:
+            await chat.ready()
+            await chat.until(lambda: chat.screen.attachments.media)
+            await chat.ask("One")
+            await chat.answered()
+            await chat.ask("/detail low")
+            await chat.until(lambda: chat.session.detail == "low")
+            chat.screen.attach([photo])
+            await chat.until(lambda: chat.screen.attachments.media)
+            await chat.ask("Two")
+            await chat.answered(2)
+    messages = engine.requests[1]["messages"]
+    details = [
+        row["content"][0]["image_url"]["detail"] for row in messages if row["role"] == "user"
+    ]
+    assert details == ["high", "low"]

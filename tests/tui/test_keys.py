@@ -123,7 +123,7 @@ async def test_the_configuration_moves_keys(tmp_path: Path) -> None:
         await chat.ask("Hi")
         await chat.answered()
         await chat.pilot.press("ctrl+n")
-        await chat.until(lambda: not chat.session.exchanges)
+        await chat.until(lambda: not chat.session.path)
         await chat.pilot.press("f2")
         await chat.until(lambda: isinstance(chat.app.screen, HelpPager))
         said = shown(chat.app.screen)

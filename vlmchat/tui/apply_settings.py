@@ -46,15 +46,20 @@ class SettingsInUse:
         else:
             self._chat.notice(f"There is no theme “{name}”: /theme lists those there are.", "error")
 
-    def begin_conversation(self) -> None:
-        """Give a new conversation what was changed in the settings since the start."""
+    def begin_conversation(self) -> str:
+        """Give a new conversation what was changed in the settings since the start.
+
+        Returns:
+            Its system prompt.
+        """
         before, now, session = self._for_new, self._last, self._chat.session
-        if before is None or now is None:
-            return
+        if now is None:
+            return ""
+        if before is None:
+            return now.chat.system
         self._for_new = None
         if before.sampling != now.sampling:
             session.sampling = now.sampling.as_sampling()
         if before.media.detail != now.media.detail:
             session.detail = now.media.detail
-        if before.chat.system != now.chat.system:
-            session.system = now.chat.system
+        return now.chat.system

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from vlmchat.settings import EngineSettings, Settings
+    from vlmchat.tui.question import NoticeKind
     from vlmchat.tui.session import ChatSession
-    from vlmchat.tui.turns import NoticeKind
 
 AUTO = "auto"
 REMOTE_REASON = "the server at the other end decides that: restart it there with other options"

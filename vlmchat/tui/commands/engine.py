@@ -8,12 +8,12 @@ from vlmchat.text import visible_line
 from vlmchat.tui.commands.base import Command
 
 if TYPE_CHECKING:
-    from vlmchat.tui.screens.chat import ChatScreen
+    from vlmchat.tui.front import Front
 
 QUANTS = ("auto", "none", "8bit", "4bit")
 
 
-def _remote_reason(chat: "ChatScreen", what: str) -> str | None:
+def _remote_reason(chat: "Front", what: str) -> str | None:
     if chat.session.engine.kind == "remote":
         from vlmchat.tui.engine_change import REMOTE_REASON
 
@@ -29,7 +29,7 @@ class Model(Command):
     arguments = "[NAME | auto]"
     prefilled = True
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Change it, or list."""
         if argument:
             chat.change_engine(model=argument)
@@ -45,11 +45,11 @@ class Quant(Command):
     arguments = "[auto | none | 8bit | 4bit]"
     prefilled = True
 
-    def available(self, chat: "ChatScreen") -> str | None:
+    def available(self, chat: "Front") -> str | None:
         """Need an engine of ours."""
         return _remote_reason(chat, "quantization")
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Change it, or say what it is."""
         if argument:
             chat.change_engine(quant=argument)
@@ -72,7 +72,7 @@ class DetailLevel(Command):
     arguments = "[low | auto | high]"
     prefilled = True
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Change it, or say what it is."""
         if argument:
             found = next((item for item in DETAILS if item == argument.lower()), None)
@@ -92,13 +92,13 @@ class Parameters(Command):
     help = "Show and change model, sampling and detail of this conversation"
     key = "f4"
 
-    def available(self, chat: "ChatScreen") -> str | None:
+    def available(self, chat: "Front") -> str | None:
         """Need the settings, which hold what there is to begin with."""
         if chat.engine_changer.settings is None:
             return "The settings are still being read: try again in a moment."
         return None
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Open the panel."""
         chat.open_parameters()
 
@@ -110,9 +110,8 @@ class SettingsCommand(Command):
     aliases = ("config",)
     help = "Show and change the settings, which are kept in config.toml"
     key = "f3"
-    label = "Settings"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Open the screen."""
         chat.open_settings()
 
@@ -123,6 +122,6 @@ class KeysCommand(Command):
     name = "keys"
     help = "Show the keys of all commands, and change them"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Open the screen."""
         chat.open_keys()

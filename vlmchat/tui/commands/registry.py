@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from textual.binding import Binding
 
 from vlmchat.errors import UsageError
-from vlmchat.tui.commands import conversation, engine, program
+from vlmchat.tui.commands import branches, conversation, engine, program, threads
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.keys import NO_KEY, keys_title
 
@@ -24,6 +24,28 @@ COMMANDS: tuple[Command, ...] = (
     engine.Parameters(),
     engine.SettingsCommand(),
     engine.KeysCommand(),
+    branches.Edit(),
+    branches.Regenerate(),
+    branches.Continue(),
+    branches.Fork(),
+    branches.PreviousVersion(),
+    branches.NextVersion(),
+    branches.TreeView(),
+    branches.Compare(),
+    branches.Good(),
+    branches.Bad(),
+    branches.Better(),
+    branches.Provenance(),
+    branches.Copy(),
+    branches.CopyCode(),
+    threads.Chats(),
+    threads.Search(),
+    threads.Find(),
+    threads.Rename(),
+    threads.Pin(),
+    threads.Archive(),
+    threads.Delete(),
+    threads.Undelete(),
     program.Restart(),
     program.Log(),
     program.Theme(),
@@ -89,15 +111,35 @@ def bindings() -> list[Binding]:
 
 def default_keys() -> dict[str, tuple[str, ...]]:
     """Return the keys of each command that has any, before anybody changed them."""
-    return {item.name: tuple(item.key.split(",")) for item in COMMANDS if item.key}
+    found = {item.name: item.key for item in COMMANDS if item.key}
+    found |= {f"turn.{item.name}": item.turn_key for item in COMMANDS if item.turn_key}
+    return {name: tuple(keys.split(",")) for name, keys in found.items()}
+
+
+def turn_bindings() -> list[Binding]:
+    """Return a binding for each command that has a key of its own on a focused turn."""
+    return [
+        Binding(
+            command.turn_key,
+            f"screen.command('{command.name}')",
+            command.name.capitalize(),
+            show=command.turn_key.isalpha() and len(command.turn_key) == 1,
+            tooltip=command.help,
+            id=f"turn.{command.name}",
+        )
+        for command in COMMANDS
+        if command.turn_key
+    ]
 
 
 def help_rows(keys: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
     """Return how each command is written, and what it does and by which of these `keys`."""
     rows = []
     for command in COMMANDS:
-        title = keys_title(keys.get(command.name, ()))
-        key = f" ({title})" if title else ""
+        names = [title for title in (keys_title(keys.get(command.name, ())),) if title]
+        if title := keys_title(keys.get(f"turn.{command.name}", ())):
+            names.append(f"{title} on a turn")
+        key = f" ({', '.join(names)})" if names else ""
         also = "".join(f", /{alias}" for alias in command.aliases)
         rows.append((f"{command.usage}{also}", f"{command.help}{key}"))
     return rows

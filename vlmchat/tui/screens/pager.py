@@ -34,7 +34,7 @@ class Pager(ModalScreen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,f1,f2", "dismiss", "Close"),
+        Binding("escape,q,f1,f2,i", "dismiss", "Close"),
     ]
 
     def __init__(self, title: str) -> None:
@@ -89,9 +89,9 @@ class HelpPager(Pager):
         """Return the help made from the registry."""
         return VerticalGroup(
             Static("Keys", classes="help-title"),
-            *(_help_row(key, what) for key, what in self._fixed_keys()),
+            *(row_of(key, what) for key, what in self._fixed_keys()),
             Static("Commands", classes="help-title"),
-            *(_help_row(usage, what) for usage, what in registry.help_rows(self._keys)),
+            *(row_of(usage, what) for usage, what in registry.help_rows(self._keys)),
         )
 
     def _fixed_keys(self) -> Iterator[tuple[str, str]]:
@@ -100,7 +100,8 @@ class HelpPager(Pager):
             yield palette, "Find a command"
 
 
-def _help_row(left: str, right: str) -> Widget:
+def row_of(left: str, right: str) -> Widget:
+    """Return a row of a name and what it stands for, neither of them markup."""
     return HorizontalGroup(
         Static(left, classes="help-left", markup=False),
         Static(right, classes="help-right", markup=False),
