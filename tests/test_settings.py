@@ -1,12 +1,14 @@
 """Settings: where they come from, and how a bad one is said."""
 
+from typing import get_args
+
 import pytest
 from pydantic import BaseModel
 
 from vlmchat import paths
 from vlmchat.client.protocol import Sampling
 from vlmchat.errors import UsageError
-from vlmchat.settings import Settings, load_settings, parse_sampling
+from vlmchat.settings import Applies, Settings, load_settings, parse_sampling
 
 
 def _config(text: str) -> None:
@@ -24,10 +26,15 @@ def test_defaults() -> None:
 def test_every_field_is_documented() -> None:
     for name, group in Settings.model_fields.items():
         kind = group.annotation
+        if name == "keys":
+            assert group.description
+            continue
         assert isinstance(kind, type)
         assert issubclass(kind, BaseModel)
         for field, info in kind.model_fields.items():
             assert info.description, f"{name}.{field}"
+            assert isinstance(info.json_schema_extra, dict), f"{name}.{field}"
+            assert info.json_schema_extra["applies"] in get_args(Applies), f"{name}.{field}"
 
 
 def test_the_order_of_sources(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,24 @@
 
 In rising order: the defaults here, ``config.toml`` in the configuration folder, ``VLMCHAT_*``
 environment variables (``VLMCHAT_SAMPLING__TEMPERATURE=0.2``), and what the command line gave.
+
+Each field says in its schema when a change takes effect (``applies``, see `Applies`).
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    create_model,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -20,6 +30,7 @@ from pydantic_settings import (
 )
 
 from vlmchat import paths
+from vlmchat.chat.messages import Detail
 from vlmchat.client.protocol import Sampling
 from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
@@ -28,8 +39,19 @@ Quant: TypeAlias = Literal["auto", "none", "8bit", "4bit"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 NonEmpty: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
 
+Applies: TypeAlias = Literal["now", "engine restart", "new conversation", "next start"]
+
 ENV_PREFIX = "VLMCHAT_"
 _NESTED = "__"
+
+
+def _applies(when: Applies) -> dict[str, Any]:
+    return {"applies": when}
+
+
+_NOW = _applies("now")
+_RESTART = _applies("engine restart")
+_NEW = _applies("new conversation")
 
 
 class _Group(BaseModel):
@@ -39,51 +61,55 @@ class _Group(BaseModel):
 class EngineSettings(_Group):
     """Which engine answers."""
 
-    model: NonEmpty | None = None
+    model: NonEmpty | None = Field(default=None, json_schema_extra=_RESTART)
     """Catalogue name, Hub id (``owner/name`` or ``owner/name@revision``) or folder; the hardware
     decides when it is not given."""
 
-    quant: Quant = "auto"
+    quant: Quant = Field(title="Quantization", default="auto", json_schema_extra=_RESTART)
     """Weight precision of the local engine."""
 
-    device: Device = "auto"
+    device: Device = Field(default="auto", json_schema_extra=_RESTART)
     """Where the local engine computes."""
 
-    adapter: NonEmpty | None = None
+    adapter: NonEmpty | None = Field(default=None, json_schema_extra=_RESTART)
     """Folder of a PEFT adapter to lay over the model."""
 
-    url: NonEmpty | None = None
+    url: NonEmpty | None = Field(default=None, title="Address", json_schema_extra=_RESTART)
     """Address of an OpenAI-compatible server to use instead of the local engine."""
 
-    api_key: NonEmpty | None = Field(default=None, repr=False)
+    api_key: NonEmpty | None = Field(
+        default=None, title="API key", repr=False, json_schema_extra={**_RESTART, "secret": True}
+    )
     """Bearer token for `url`."""
 
 
 class SamplingSettings(_Group):
     """How the next token is chosen; what is not given is left to the engine."""
 
-    temperature: float | None = Field(default=None, ge=0, le=2)
+    temperature: float | None = Field(default=None, ge=0, le=2, json_schema_extra=_NEW)
     """0 is greedy; higher is more varied."""
 
-    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_p: float | None = Field(title="Top-p", default=None, gt=0, le=1, json_schema_extra=_NEW)
     """Sample from the smallest set of tokens that holds this much probability."""
 
-    top_k: int | None = Field(default=None, ge=0)
+    top_k: int | None = Field(title="Top-k", default=None, ge=0, json_schema_extra=_NEW)
     """Sample from the k likeliest tokens; 0 for all."""
 
-    min_p: float | None = Field(default=None, ge=0, le=1)
+    min_p: float | None = Field(title="Min-p", default=None, ge=0, le=1, json_schema_extra=_NEW)
     """Drop tokens less likely than this fraction of the likeliest."""
 
-    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=10, json_schema_extra=_NEW)
     """Above 1 discourages tokens that were already said (CTRL, Keskar et al. 2019)."""
 
-    max_tokens: int | None = Field(default=512, ge=1)
+    max_tokens: int | None = Field(
+        title="Max new tokens", default=512, ge=1, json_schema_extra=_NEW
+    )
     """Longest answer, tokens."""
 
-    seed: int | None = Field(default=None, ge=0)
+    seed: int | None = Field(default=None, ge=0, json_schema_extra=_NEW)
     """Makes sampling repeatable."""
 
-    stop: tuple[NonEmpty, ...] = ()
+    stop: tuple[NonEmpty, ...] = Field(title="Stop strings", default=(), json_schema_extra=_NEW)
     """Texts that end the answer."""
 
     def as_sampling(self) -> Sampling:
@@ -94,20 +120,32 @@ class SamplingSettings(_Group):
 class ChatSettings(_Group):
     """What every new conversation starts with."""
 
-    system: str = ""
+    system: str = Field(title="System prompt", default="", json_schema_extra=_NEW)
     """System prompt; empty for none."""
 
-    save: bool = True
+    save: bool = Field(
+        title="Keep conversations", default=True, json_schema_extra=_applies("next start")
+    )
     """Whether conversations are kept on this machine."""
+
+
+class MediaSettings(_Group):
+    """How pictures are shown to the model."""
+
+    detail: Detail = Field(default="auto", json_schema_extra=_NEW)
+    """How finely the model looks: one tile (low), as much as the picture holds (auto), or as the
+    model's own processor would, scaled up (high)."""
 
 
 class UiSettings(_Group):
     """The chat screen."""
 
-    theme: NonEmpty = "harbour"
+    theme: NonEmpty = Field(default="harbour", json_schema_extra=_NOW)
     """Name of a theme file (without ``.toml``) or of one of Textual's own themes."""
 
-    enter: Literal["send", "newline"] = "send"
+    enter: Literal["send", "newline"] = Field(
+        title="Enter key", default="send", json_schema_extra=_NOW
+    )
     """What Enter does; Ctrl+J is always a new line, and Ctrl+S always sends."""
 
 
@@ -115,13 +153,26 @@ class Settings(BaseSettings):
     """All settings; use `load_settings` to read them."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter=_NESTED, extra="forbid", frozen=True
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=_NESTED,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
     engine: EngineSettings = EngineSettings()
     sampling: SamplingSettings = SamplingSettings()
     chat: ChatSettings = ChatSettings()
+    media: MediaSettings = MediaSettings()
     ui: UiSettings = UiSettings()
+    keys: dict[str, str] = Field(default_factory=dict, json_schema_extra=_NOW)
+    """Keys by command name (``attach = "ctrl+o,f5"``); no text for no key."""
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _flat_keys(cls, value: object) -> object:
+        """Take ``composer.history = …`` (a table within a table) for ``"composer.history" = …``."""
+        return _flattened(value)
 
     @classmethod
     def settings_customise_sources(
@@ -138,6 +189,14 @@ class Settings(BaseSettings):
             EnvSettingsSource(settings_cls, env_ignore_empty=True),
             InitSettingsSource(settings_cls, read_config(paths.config_file())),
         )
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -177,36 +236,82 @@ def load_settings(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> S
         raise UsageError(f"A {ENV_PREFIX}* environment variable is wrong: {error}.") from None
 
 
+def check_config(table: Mapping[str, Any], key: str = "") -> None:
+    """Check what `config.toml` would hold, without environment and command line.
+
+    Args:
+        table: the whole file.
+        key: the setting that is new in it, as ``ui.theme``.
+
+    Raises:
+        UsageError: one sentence with what is wrong: of `key`, or of what was there before.
+    """
+    fields: dict[str, Any] = {
+        name: (info.annotation, info) for name, info in Settings.model_fields.items()
+    }
+    flat = {"flat": field_validator("keys", mode="before")(_flattened)}
+    try:
+        create_model("Configuration", __base__=_Group, __validators__=flat, **fields)(**table)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_context=False):
+            keys = tuple(str(part) for part in fault["loc"])
+            if key and f"{'.'.join(keys)}.".startswith(f"{key}."):
+                raise UsageError(_refusal(fault["type"], keys, fault)) from None
+        raise UsageError(_sentence(error, {})) from None
+
+
+def _flattened(value: object) -> object:
+    return dict(_flat(value)) if isinstance(value, Mapping) else value
+
+
+def _refusal(kind: str, keys: tuple[str, ...], fault: Mapping[str, Any]) -> str:
+    key = visible_line(".".join(keys[:2]))
+    if kind == "extra_forbidden":
+        return f"There is no setting “{key}”."
+    shown = "that" if keys[-1] == "api_key" else visible_line(repr(fault["input"]))
+    return f"“{key}” cannot be {shown}: {reason_of(str(fault['msg']))}."
+
+
 def _sentence(error: ValidationError, given: Mapping[str, Any]) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     keys = tuple(str(key) for key in first["loc"])
-    where = _origin(keys, given)
+    where = origin(keys, given)
     key = visible_line(".".join(keys))
     if first["type"] == "extra_forbidden":
         return f"{where}: there is no setting “{key}”: remove it or mend its name."
     value = visible_line(repr(first["input"]))
     shown = "" if keys[-1] == "api_key" else f" (it is {value})"
-    return f"{where}: “{key}” is wrong{shown}: {_reason(first['msg'])}."
+    return f"{where}: “{key}” is wrong{shown}: {reason_of(first['msg'])}."
 
 
-def _reason(message: str) -> str:
+def reason_of(message: str) -> str:
+    """Return what pydantic says, to follow a colon within a sentence."""
     text = message.removeprefix("Value error, ").rstrip(".")
     return text[:1].lower() + text[1:]
 
 
-def _origin(keys: tuple[str, ...], given: Mapping[str, Any]) -> str:
-    """Return which source the value at `keys` came from, strongest first."""
-    import os
+def origin(keys: tuple[str, ...], given: Mapping[str, Any]) -> str:
+    """Return which source the value at `keys` came from, strongest first.
 
+    Args:
+        keys: as ``("ui", "theme")``.
+        given: what the command line gave.
+    """
     if _holds(given, keys):
         return "Command line"
-    variable = ENV_PREFIX + _NESTED.join(keys[:2]).upper()
-    names = {name.upper(): name for name in os.environ}
-    if variable in names:
-        return f"Environment variable {names[variable]}"
+    if variable := variable_of(keys):
+        return f"Environment variable {variable}"
     path = paths.config_file()
-    line = _line_of(path, keys)
+    line = line_of(path, keys)
     return visible_line(str(path)) + (f", line {line}" if line else "")
+
+
+def variable_of(keys: tuple[str, ...]) -> str:
+    """Return the environment variable that sets `keys`, empty when there is none."""
+    import os
+
+    wanted = ENV_PREFIX + _NESTED.join(keys[:2]).upper()
+    return next((name for name in os.environ if name.upper() == wanted and os.environ[name]), "")
 
 
 def _holds(table: Mapping[str, Any], keys: tuple[str, ...]) -> bool:
@@ -218,7 +323,7 @@ def _holds(table: Mapping[str, Any], keys: tuple[str, ...]) -> bool:
     return True
 
 
-def _line_of(path: Path, keys: tuple[str, ...]) -> int:
+def line_of(path: Path, keys: tuple[str, ...]) -> int:
     """Return the line that sets `keys` in plainly written TOML, else 0."""
     try:
         lines = path.read_text("utf-8").splitlines()
@@ -264,5 +369,5 @@ def parse_sampling(current: Sampling, name: str, text: str) -> Sampling:
     try:
         return SamplingSettings(**values).as_sampling()
     except ValidationError as error:
-        reason = _reason(error.errors()[0]["msg"])
+        reason = reason_of(error.errors()[0]["msg"])
         raise UsageError(f"“{visible_line(text)}” is no value for {key}: {reason}.") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
+from textual.binding import Binding, BindingType
 from textual.color import Color
 from textual.command import Provider
 from textual.screen import Screen
@@ -85,6 +86,19 @@ class ChatApp(App[str]):
 
     CSS_PATH = Path(__file__).parent / "styles" / "vlmchat.tcss"
     TITLE = "vlmchat"
+    # The same as Textual's own, but with ids, so that they can be moved to other keys.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="command.quit"),
+        Binding(
+            "ctrl+p",
+            "command_palette",
+            "palette",
+            tooltip="Find a command",
+            show=False,
+            priority=True,
+            id="palette",
+        ),
+    ]
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_command_provider}
 
     def __init__(
@@ -113,6 +127,15 @@ class ChatApp(App[str]):
             self.theme = name
         except UsageError as error:
             self._theme_error = str(error)
+
+    @property
+    def overrides(self) -> Overrides:
+        """What the command line gave."""
+        return self._overrides
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave every key to a screen that waits for one to be pressed."""
+        return not getattr(self.screen, "captures_keys", False)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give themes that do not know it a colour for secondary text, of AA contrast."""
@@ -145,6 +168,7 @@ class ChatApp(App[str]):
             await self._keep(screen)
         elif self._resume:
             screen.notice("Conversations are not kept (chat.save is off).", "error")
+        screen.engine_changer.make = self._keeper
         if self._theme_error:
             screen.notice(self._theme_error, "error")
         screen.connect(keeper, settings)

@@ -69,6 +69,9 @@ class EngineKeeper(Protocol):
     def listen(self, listener: Listener) -> None:
         """Tell `listener` of every `EngineEvent` from now on."""
 
+    def release(self) -> list[Listener]:
+        """Tell nobody any more, and return who was told."""
+
     def start(self) -> None:
         """Begin to keep the engine."""
 
@@ -120,6 +123,8 @@ class _Keeper(ABC):
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
+        # Whoever waits for this engine shall look for another.
+        self._ready.set()
 
     @property
     def model(self) -> ModelInfo | None:
@@ -127,6 +132,10 @@ class _Keeper(ABC):
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
+
+    def release(self) -> list[Listener]:
+        listeners, self._listeners = self._listeners, []
+        return listeners
 
     async def wait_ready(self) -> None:
         await self._ready.wait()

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from vlmchat.chat.messages import Detail
+from vlmchat.client.protocol import Sampling
 from vlmchat.tui.attachments import Attachments
+from vlmchat.tui.engine_change import EngineChanger
 from vlmchat.tui.question import NoticeKind
 from vlmchat.tui.session import ChatSession
 from vlmchat.tui.tree import Turn
@@ -18,12 +21,16 @@ class Front(Protocol):
     """Whoever shows the chat to a person.
 
     Attributes:
+        engine_changer: changes which engine the session has.
+        keys: the keys of each command, by its name.
         session: the present conversation.
         attachments: what goes with the next question.
     """
 
     session: ChatSession
     attachments: Attachments
+    engine_changer: EngineChanger
+    keys: dict[str, tuple[str, ...]]
 
     @property
     def conversations(self) -> "Conversations":
@@ -103,6 +110,29 @@ class Front(Protocol):
 
     def open_provenance(self, turn: Turn) -> None:
         """Show what produced a reply."""
+
+    def open_settings(self) -> None:
+        """Show all settings."""
+
+    def open_parameters(self) -> None:
+        """Show the parameters of this conversation."""
+
+    def open_keys(self) -> None:
+        """Show the keys of all commands."""
+
+    def set_sampling(self, sampling: Sampling) -> None:
+        """Make these the parameters of the next answer."""
+
+    def set_detail(self, detail: Detail) -> None:
+        """Make this how finely the model looks at the next pictures."""
+
+    def change_engine(
+        self, *, model: str | None = None, quant: str | None = None, device: str | None = None
+    ) -> None:
+        """Go on with another model, quantization or device (see `EngineChanger.change`)."""
+
+    def list_models(self) -> None:
+        """Say which model answers and which others there are."""
 
     def threads_changed(self) -> None:
         """Draw the list of conversations anew."""

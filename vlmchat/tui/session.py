@@ -175,6 +175,12 @@ class ChatSession:
             self._task.cancel()
         return True
 
+    async def use_engine(self, engine: EngineKeeper) -> None:
+        """Go on with another engine; an answer that is arriving is stopped, and stays."""
+        self.stop()
+        async with self._one_at_a_time:
+            self.engine = engine
+
     def regenerate(self, reply: Turn) -> None:
         """Have the question of `reply` answered once more, as a sibling of it.
 
@@ -327,13 +333,18 @@ class ChatSession:
     async def run(self) -> None:
         """Answer what is queued, in order, until cancelled."""
         while True:
-            await self.engine.wait_ready()
+            engine = self.engine
+            await engine.wait_ready()
+            if engine is not self.engine:
+                continue  # it was replaced meanwhile
             question = next((item for item in self.queue if not item.held), None)
             if question is None and self._again is None:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             async with self._one_at_a_time:
+                if engine is not self.engine:
+                    continue
                 again, self._again = self._again, None
                 if again is None and question not in self.queue:
                     continue

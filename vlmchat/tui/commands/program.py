@@ -17,7 +17,7 @@ class Restart(Command):
     async def run(self, chat: "Front", argument: str) -> None:
         """Stop what is being answered and bring the engine up again."""
         chat.session.stop()
-        chat.session.engine.restart()
+        chat.engine_changer.restart()
 
 
 class Log(Command):

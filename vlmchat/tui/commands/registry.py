@@ -1,13 +1,15 @@
 """All commands, and what is made of them."""
 
 import re
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from textual.binding import Binding
 
 from vlmchat.errors import UsageError
-from vlmchat.tui.commands import branches, conversation, files, program, threads
+from vlmchat.tui.commands import branches, conversation, engine, files, program, threads
 from vlmchat.tui.commands.base import Command
+from vlmchat.tui.keys import NO_KEY, keys_title
 
 COMMANDS: tuple[Command, ...] = (
     conversation.Attach(),
@@ -16,6 +18,12 @@ COMMANDS: tuple[Command, ...] = (
     conversation.System(),
     conversation.Stop(),
     conversation.SetParameter(),
+    engine.Model(),
+    engine.Quant(),
+    engine.DetailLevel(),
+    engine.Parameters(),
+    engine.SettingsCommand(),
+    engine.KeysCommand(),
     branches.Edit(),
     branches.Regenerate(),
     branches.Continue(),
@@ -88,10 +96,10 @@ def parse(text: str) -> tuple[Command, str] | None:
 
 
 def bindings() -> list[Binding]:
-    """Return a key binding for each command that has a key."""
+    """Return a key binding for each command; one without a key can be given one."""
     return [
         Binding(
-            command.key,
+            command.key or NO_KEY + command.name,
             f"command('{command.name}')",
             command.label or command.name,
             show=bool(command.label),
@@ -100,8 +108,14 @@ def bindings() -> list[Binding]:
             priority=command.name == "quit",
         )
         for command in COMMANDS
-        if command.key
     ]
+
+
+def default_keys() -> dict[str, tuple[str, ...]]:
+    """Return the keys of each command that has any, before anybody changed them."""
+    found = {item.name: item.key for item in COMMANDS if item.key}
+    found |= {f"turn.{item.name}": item.turn_key for item in COMMANDS if item.turn_key}
+    return {name: tuple(keys.split(",")) for name, keys in found.items()}
 
 
 def turn_bindings() -> list[Binding]:
@@ -120,18 +134,14 @@ def turn_bindings() -> list[Binding]:
     ]
 
 
-def help_rows() -> list[tuple[str, str]]:
-    """Return how each command is written, and what it does and by which key."""
+def help_rows(keys: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Return how each command is written, and what it does and by which of these `keys`."""
     rows = []
     for command in COMMANDS:
-        names = [_key_name(command.key)] if command.key else []
-        if command.turn_key:
-            names.append(f"{_key_name(command.turn_key)} on a turn")
+        names = [title for title in (keys_title(keys.get(command.name, ())),) if title]
+        if title := keys_title(keys.get(f"turn.{command.name}", ())):
+            names.append(f"{title} on a turn")
         key = f" ({', '.join(names)})" if names else ""
         also = "".join(f", /{alias}" for alias in command.aliases)
         rows.append((f"{command.usage}{also}", f"{command.help}{key}"))
     return rows
-
-
-def _key_name(key: str) -> str:
-    return "+".join(part.capitalize() for part in key.replace("escape", "esc").split("+"))

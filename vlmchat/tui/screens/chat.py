@@ -17,7 +17,7 @@ from vlmchat.tui.commands.base import Command
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
 from vlmchat.tui.pasted import pasted_files, split_paths
 from vlmchat.tui.question import NoticeKind, Question
-from vlmchat.tui.screens.beside import Beside
+from vlmchat.tui.screens.adjusting import Adjusting
 from vlmchat.tui.session import ChatSession
 from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets.chips import Chip, Chips
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vlmchat.tui.widgets.answer import Answer, AnswerFlow
 
 
-class ChatScreen(Beside):
+class ChatScreen(Adjusting):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(registry.bindings())
@@ -44,7 +44,7 @@ class ChatScreen(Beside):
         self._told: set[str] = set()
         self._editing: Turn | None = None
         self._flows: dict[Turn, AnswerFlow] = {}
-        self._first_system = ""
+        self.begin_adjusting()
 
     def compose(self) -> ComposeResult:
         """Lay out the chat from top to bottom."""
@@ -70,11 +70,12 @@ class ChatScreen(Beside):
         """Take the engine and the settings, and begin to answer what is queued."""
         self.session.engine = engine
         self.session.sampling = settings.sampling.as_sampling()
-        self._first_system = settings.chat.system
         if not self.session.tree.roots:  # a conversation that was brought back has its own
             self.session.system = settings.chat.system
         self.query_one(Composer).enter_sends = settings.ui.enter == "send"
         engine.listen(self._on_engine_event)
+        self.engine_changer.begin(settings)
+        self.settings_in_use.begin(settings)
         engine.start()
         self.run_worker(self._converse(), group="session", name="session")
 
@@ -386,6 +387,8 @@ class ChatScreen(Beside):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer the keys of those commands only that can be used now."""
+        if getattr(self.app.screen, "captures_keys", False):
+            return False
         if action == "command":
             command = registry.find(str(parameters[0]))
             return not command.fades or command.available(self) is None
@@ -416,7 +419,7 @@ class ChatScreen(Beside):
 
     async def new_conversation(self) -> None:
         """Begin a new conversation; drafts, chips and the queue stay."""
-        await self.session.reset(self._first_system)
+        await self.session.reset(self.settings_in_use.begin_conversation())
 
     async def show_system(self) -> None:
         """Show the system prompt in the transcript."""

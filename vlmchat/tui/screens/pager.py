@@ -1,5 +1,6 @@
 """Texts that open over the chat: the engine's log, and the help."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,6 +13,7 @@ from textual.widgets import Static
 
 from vlmchat.text import visible
 from vlmchat.tui.commands import registry
+from vlmchat.tui.keys import keys_title
 
 _KEYS = (
     ("Enter", "Send (or a new line, by the setting ui.enter)"),
@@ -21,7 +23,6 @@ _KEYS = (
     ("Up", "In the empty composer: take the last queued question back"),
     ("PageUp, PageDown", "Scroll the conversation"),
     ("Ctrl+C", "Copy the selected text"),
-    ("Ctrl+P", "Find a command"),
 )
 
 
@@ -74,19 +75,29 @@ class LogPager(Pager):
 
 
 class HelpPager(Pager):
-    """Keys and commands."""
+    """Keys and commands.
 
-    def __init__(self) -> None:
+    Args:
+        keys: the keys of each command, by its name.
+    """
+
+    def __init__(self, keys: Mapping[str, Sequence[str]]) -> None:
         super().__init__("vlmchat help")
+        self._keys = keys
 
     def body(self) -> Widget:
         """Return the help made from the registry."""
         return VerticalGroup(
             Static("Keys", classes="help-title"),
-            *(row_of(key, what) for key, what in _KEYS),
+            *(row_of(key, what) for key, what in self._fixed_keys()),
             Static("Commands", classes="help-title"),
-            *(row_of(usage, what) for usage, what in registry.help_rows()),
+            *(row_of(usage, what) for usage, what in registry.help_rows(self._keys)),
         )
+
+    def _fixed_keys(self) -> Iterator[tuple[str, str]]:
+        yield from _KEYS
+        if palette := keys_title(self._keys.get("palette", ())):
+            yield palette, "Find a command"
 
 
 def row_of(left: str, right: str) -> Widget:

@@ -36,8 +36,8 @@ class QueueRow(HorizontalGroup, can_focus=True):
     """One waiting question."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,e", "edit", "Edit"),
-        Binding("delete,backspace", "remove", "Remove"),
+        Binding("enter,e", "edit", "Edit", id="queue.edit"),
+        Binding("delete,backspace", "remove", "Remove", id="queue.remove"),
     ]
 
     class Edited(Message):
