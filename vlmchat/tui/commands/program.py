@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
-from vlmchat.tui.commands.base import Command
+from vlmchat.tui import completing
+from vlmchat.tui.commands.base import Command, Found
 
 if TYPE_CHECKING:
     from vlmchat.tui.screens.chat import ChatScreen
@@ -58,6 +59,10 @@ class Theme(Command):
         else:
             names = ", ".join(sorted(chat.app.available_themes))
             raise UsageError(f"There is no theme “{visible_line(argument)}”: there are {names}.")
+
+    def completions(self, chat: "ChatScreen", argument: str) -> Found:
+        """Offer the themes."""
+        return completing.words(argument, sorted(chat.app.available_themes))
 
 
 class Help(Command):

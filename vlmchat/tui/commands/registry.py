@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from textual.binding import Binding
 
 from vlmchat.errors import UsageError
-from vlmchat.tui.commands import conversation, program
+from vlmchat.tui.commands import compose, conversation, program
 from vlmchat.tui.commands.base import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -16,6 +16,9 @@ COMMANDS: tuple[Command, ...] = (
     conversation.System(),
     conversation.Stop(),
     conversation.SetParameter(),
+    compose.Editor(),
+    compose.PasteImage(),
+    compose.History(),
     program.Restart(),
     program.Log(),
     program.Theme(),

@@ -1,7 +1,8 @@
 """The chat: transcript, queue, composer, status. It draws the session and forwards to it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,14 +15,18 @@ from textual.widgets import Footer
 
 from vlmchat.chat.messages import Media
 from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.media.permissions import Permissions, RememberedPermissions
 from vlmchat.text import visible_line
+from vlmchat.tui import composing
 from vlmchat.tui.commands import registry
 from vlmchat.tui.commands.base import Command
+from vlmchat.tui.completing import offers
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
 from vlmchat.tui.pasted import pasted_files, split_paths
 from vlmchat.tui.session import ChatSession
 from vlmchat.tui.turns import Exchange, NoticeKind, Question
 from vlmchat.tui.widgets.chips import Chip, Chips
+from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer
 from vlmchat.tui.widgets.queue import QueueList, QueueRow
 from vlmchat.tui.widgets.status import LoadingLine, StatusBar, StatusFacts
@@ -46,6 +51,7 @@ class ChatScreen(Screen[None]):
         self._in_order = asyncio.Lock()
         self._answers: dict[int, AnswerTurn] = {}
         self._told: set[str] = set()
+        self.permissions: Permissions = RememberedPermissions()
 
     def compose(self) -> ComposeResult:
         """Lay out the chat from top to bottom."""
@@ -53,8 +59,9 @@ class ChatScreen(Screen[None]):
         yield LoadingLine()
         yield QueueList()
         with VerticalGroup(id="prompt"):
+            yield (popup := CompletionPopup(partial(offers, self)))
             yield Chips()
-            yield Composer(self._files_in)
+            yield Composer(self._files_in, popup)
         yield StatusBar()
         yield Footer()
 
@@ -62,6 +69,11 @@ class ChatScreen(Screen[None]):
         """Let the person write at once."""
         self.query_one(Composer).focus()
         self._show_state()
+
+    @property
+    def composer(self) -> Composer:
+        """Where the person writes."""
+        return self.query_one(Composer)
 
     def connect(self, engine: EngineKeeper, settings: "Settings") -> None:
         """Take the engine and the settings, and begin to answer what is queued."""
@@ -113,6 +125,7 @@ class ChatScreen(Screen[None]):
     async def conversation_cleared(self) -> None:
         """Empty the transcript; what is written or queued stays."""
         await self.query_one(Transcript).clear()
+        self.composer.remembered.begin()
         if self.session.system:
             await self.show_system()
         self._show_state()
@@ -218,6 +231,16 @@ class ChatScreen(Screen[None]):
             self.set_attachments(self.attachments[:-1])
         elif self.session.queue:
             self._edit_queued(self.session.queue[-1].number)
+        else:
+            self.composer.walk(1)
+
+    @on(Composer.ClipboardAsked)
+    def _clipboard_asked(self, event: Composer.ClipboardAsked) -> None:
+        self.paste_clipboard(event.only_media)
+
+    @on(CompletionPopup.Chosen)
+    def _completion_chosen(self, event: CompletionPopup.Chosen) -> None:
+        self.composer.completion_chosen(event.line)
 
     @on(QueueRow.Edited)
     def _queue_edited(self, event: QueueRow.Edited) -> None:
@@ -268,6 +291,28 @@ class ChatScreen(Screen[None]):
                 finally:
                     self._reading -= 1
                     self._show_chips()
+
+    def attach_coming(self, coming: Callable[[], Awaitable[Media]]) -> None:
+        """Put the picture that `coming` brings before the next question, which waits for it."""
+        self._reading += 1
+        self._show_chips()
+        self.run_worker(self._take_in(coming), group="prompt")
+
+    async def _take_in(self, coming: Callable[[], Awaitable[Media]]) -> None:
+        async with self._in_order:
+            try:
+                media = await coming()
+                if media not in self.attachments:
+                    self.attachments.append(media)
+            except VlmchatError as error:
+                self.notice(str(error), "error")
+            finally:
+                self._reading -= 1
+                self._show_chips()
+
+    def fetch(self, url: str) -> None:
+        """Attach the picture at a web address, if the person allows it."""
+        self.attach_coming(composing.fetching(self, url))
 
     def set_attachments(self, media: list[Media]) -> None:
         """Make `media` what goes with the next question."""
@@ -354,3 +399,15 @@ class ChatScreen(Screen[None]):
         from vlmchat.tui.screens.pager import HelpPager
 
         self.app.push_screen(HelpPager())
+
+    def open_history(self, query: str = "") -> None:
+        """Search what was asked before."""
+        composing.search_history(self, query)
+
+    def open_editor(self, text: str = "") -> None:
+        """Let the person write in their own editor."""
+        self.run_worker(composing.edit_draft(self, text), group="editor", exclusive=True)
+
+    def paste_clipboard(self, media_only: bool = False) -> None:
+        """Paste what is on the desktop's clipboard."""
+        self.run_worker(composing.paste_clipboard(self, media_only), group="paste")
