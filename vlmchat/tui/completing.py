@@ -132,7 +132,8 @@ def find_paths(argument: str, wanted: Callable[[Path], bool]) -> Completions:
     if not found and begin:
         # A path with spaces that nobody quoted: parse_paths would take it as a whole, too.
         begin, found = 0, _entries(argument, wanted)
-    return [Completion(argument[:begin] + escape(path), label) for path, label in found]
+    items = [Completion(argument[:begin] + escape(path), label) for path, label in found]
+    return [item for item in items if item.text != argument]
 
 
 def _entries(word: str, wanted: Callable[[Path], bool]) -> list[tuple[str, str]]:

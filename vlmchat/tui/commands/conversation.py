@@ -19,7 +19,7 @@ class Attach(Command):
     name = "attach"
     aliases = ("a", "image")
     help = "Add pictures to the next question; without a path, opens the file picker"
-    arguments = "[PATH or URL…]"
+    arguments = "[PATH…]"
     key = "ctrl+o"
     label = "Attach"
 

@@ -32,10 +32,16 @@ class AllowFetch(ModalScreen[Permission]):
 
     DEFAULT_CSS = """
     AllowFetch {
-        .dialog {
-            height: auto;
+        .question-box {
+            width: 90%;
             max-width: 72;
-            padding: 1 2;
+            height: auto;
+            padding: 1 2 0 2;
+            background: $surface;
+            border: round $border;
+            border-title-color: $primary;
+            border-title-style: bold;
+            border-subtitle-color: $muted;
         }
         Static {
             width: 100%;
@@ -44,6 +50,7 @@ class AllowFetch(ModalScreen[Permission]):
         }
         HorizontalGroup {
             align-horizontal: right;
+            margin-bottom: 1;
         }
         Button {
             width: auto;
@@ -65,7 +72,7 @@ class AllowFetch(ModalScreen[Permission]):
     def compose(self) -> ComposeResult:
         """Lay out the question and the answers."""
         before = "The address leads on to another host. " if self._redirected else ""
-        with VerticalGroup(classes="dialog") as dialog:
+        with VerticalGroup(classes="question-box") as dialog:
             dialog.border_title = "A picture from the web"
             dialog.border_subtitle = "Esc fetches nothing"
             yield Static(f"{before}Fetch this picture from {self._host}?", markup=False)

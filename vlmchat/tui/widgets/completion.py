@@ -161,13 +161,12 @@ class CompletionPopup(Widget):
             return self._head + self._items[self._index].text
         if not takeable:
             return None
-        line = self._head + _shared([item.text for item in takeable])
-        if (
-            len(takeable) > 1
-            and len(line) > len(self._line or "")
-            and line.startswith(self._line or "")
-        ):
-            return line
+        written = self._line or ""
+        alike = [item.text for item in takeable if (self._head + item.text).startswith(written)]
+        if len(alike) > 1 and alike[0] == takeable[0].text:
+            line = self._head + _shared(alike)
+            if len(line) > len(written):
+                return line
         return self._head + takeable[0].text
 
     # The list ----------------------------------------------------------------------------------
