@@ -156,10 +156,12 @@ async def test_its_place(size: tuple[int, int], tmp_path: Path) -> None:
 
 
 async def test_long_lists_scroll(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
     for number in range(30):
-        saved(tmp_path / f"p{number}.png", 2, 2)
+        saved(folder / f"p{number}.png", 2, 2)
     async with _composing() as chat:
-        await _write(chat, f"/attach {tmp_path}/")
+        await _write(chat, f"/attach {folder}/")
         assert _popup(chat).region.height == MOST_ROWS
         await chat.pilot.press("up")
         await chat.until(lambda: "p29.png" in chat.text() and "p0.png" not in chat.text())

@@ -78,7 +78,9 @@ def search_history(chat: "ChatScreen", query: str = "") -> None:
             composer.replace_draft(text)
 
     async def entries(limit: int) -> list[str]:
-        return await gather_newest(composer.remembered, composer.asked_before, limit)
+        found = await gather_newest(composer.remembered, composer.asked_before, limit)
+        # The command that opened the search would always be the newest find.
+        return [text for text in found if not text.startswith("/history")]
 
     chat.app.push_screen(HistorySearch(entries, query), chosen)
 
