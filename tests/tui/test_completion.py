@@ -99,7 +99,7 @@ async def test_the_keys() -> None:
 async def test_a_hint_cannot_be_taken() -> None:
     async with _composing() as chat:
         await _write(chat, "/set seed 7")
-        assert [item.label for item in _popup(chat).items][0].startswith("0 or more")
+        assert _popup(chat).items[0].label.startswith("0 or more")
         await chat.pilot.press("tab", "enter")
         assert "seed: 7" in chat.notices()[-1]
 

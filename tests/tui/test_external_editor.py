@@ -1,8 +1,6 @@
 """The person's own editor: which one, what it gets, and what comes back."""
 
-import os
 import shlex
-import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +138,4 @@ def test_in_a_real_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for line in lines:
         assert line.startswith("['--wait'] 0o600 0o700 'my draft'")
         assert line.endswith(".md")
-        folder = Path(line.rpartition(" ")[2]).parent
-        assert not folder.exists()
-        assert stat.S_IMODE(os.stat(folder.parent).st_mode)
+        assert not Path(line.rpartition(" ")[2]).parent.exists()

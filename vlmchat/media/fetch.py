@@ -6,6 +6,7 @@ credentials, no referrer are sent, and what arrives is checked as any file that 
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
@@ -92,7 +93,8 @@ async def fetch_picture(
             except httpx.TimeoutException:
                 raise MediaError(_too_slow(address, min(seconds, 20.0))) from None
             except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-                why = visible_line(str(error)).rstrip(".") or type(error).__name__
+                why = re.sub(r"^\[Errno -?\d+\] ", "", visible_line(str(error))).rstrip(".")
+                why = why or type(error).__name__
                 raise MediaError(f"{_label(address)} cannot be reached ({why}).") from error
             left -= clock() - began
             if isinstance(found, bytes):
@@ -148,7 +150,7 @@ async def _get(
     response = await client.send(request, stream=True, follow_redirects=False)
     try:
         if response.status_code in _REDIRECTS and (where := response.headers.get("location")):
-            return _parsed(str(address.join(where)))
+            return _leads_to(address, where)
         if response.status_code != 200:
             raise MediaError(
                 f"{_label(address)} answered with {response.status_code} "
@@ -157,6 +159,16 @@ async def _get(
         return await _body(response, _label(address), limits)
     finally:
         await response.aclose()
+
+
+def _leads_to(address: "httpx.URL", location: str) -> "httpx.URL":
+    found = _parsed(str(address.join(location)))
+    if address.scheme == "https" and found.scheme == "http":
+        raise MediaError(
+            f"{_label(address)} sends on to {_label(found)} without encryption: "
+            "give that address itself if you trust it."
+        )
+    return found
 
 
 async def _public_address(address: "httpx.URL", resolve: Resolve) -> str:
