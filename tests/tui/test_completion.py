@@ -155,6 +155,27 @@ async def test_its_place(size: tuple[int, int], tmp_path: Path) -> None:
         await chat.until(lambda: popup.region.bottom == frame.region.y == 20 - 6)
 
 
+async def test_a_draft_that_is_brought_back_opens_no_list() -> None:
+    async with _composing() as chat:
+        chat.composer.set_draft("/set ")
+        await chat.pilot.pause()
+        assert not _popup(chat).is_open
+        await chat.pilot.press("tab")
+        await chat.pilot.press("t", "e")
+        assert _texts(chat)[0] == "temperature "
+        # A command chosen in the palette is about to get its argument.
+        chat.composer.clear_draft()
+        await chat.screen.choose_command(registry.find("set"))
+        await chat.until(lambda: _popup(chat).is_open)
+        # The list goes when the focus or the cursor does.
+        await chat.pilot.press("left")
+        assert not _popup(chat).is_open
+        await chat.pilot.press("end")
+        assert _popup(chat).is_open
+        await chat.pilot.press("ctrl+p")
+        await chat.until(lambda: not _popup(chat).is_open)
+
+
 async def test_long_lists_scroll(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()

@@ -99,12 +99,16 @@ class Grabber:
         """Read it all."""
         async with asyncio.timeout(SECONDS):
             await asyncio.to_thread(self._grab)
-        return ["text/uri-list"] * bool(self._files) + ["image/png"] * bool(self._picture)
+        if self._files or self._picture:
+            return [_FILES if self._files else "image/png"]
+        return ["text/plain"] if sys.platform == "darwin" else []
 
     async def data(self, kind: str) -> bytes:
         """Return what was read."""
         if kind == _FILES:
             return "\n".join(Path(name).as_uri() for name in self._files).encode()
+        if kind == "text/plain":
+            return await _output(("pbpaste",), MOST_BYTES)
         return self._picture
 
     def _grab(self) -> None:
@@ -151,17 +155,16 @@ def find_reader() -> Reader:
     """
     if sys.platform in ("darwin", "win32"):
         return Grabber()
-    if os.environ.get("WAYLAND_DISPLAY"):
-        if shutil.which("wl-paste"):
-            return WAYLAND
-        if not (os.environ.get("DISPLAY") and shutil.which("xclip")):
-            raise MediaError("The clipboard needs a program to read it: install wl-clipboard.")
-    if os.environ.get("DISPLAY"):
-        if shutil.which("xclip"):
-            return X11
-        raise MediaError("The clipboard needs a program to read it: install xclip.")
+    wayland, x11 = os.environ.get("WAYLAND_DISPLAY"), os.environ.get("DISPLAY")
+    if wayland and shutil.which("wl-paste"):
+        return WAYLAND
+    if x11 and shutil.which("xclip"):  # Wayland desktops have an X server too
+        return X11
     if "WSL_DISTRO_NAME" in os.environ and shutil.which("powershell.exe"):
         return Wsl()
+    if wayland or x11:
+        missing = "wl-clipboard" if wayland else "xclip"
+        raise MediaError(f"The clipboard needs a program to read it: install {missing}.")
     raise MediaError(
         "There is no desktop whose clipboard could be read here: "
         "attach a picture by its path with /attach."

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # A folder with more fitting names than this is narrowed by typing, not by reading a list.
 _MOST_PATHS = 300
+_MOST_LISTED = 8
+_LISTED: dict[Path, tuple[int, list[tuple[str, bool]]]] = {}
 _COMMAND_LINE = re.compile(r"/([A-Za-z?][\w-]*)\s(.*)\Z", re.DOTALL)
 _NAME = re.compile(r"/[\w?-]*\Z")
 
@@ -145,17 +147,16 @@ def _entries(word: str, wanted: Callable[[Path], bool]) -> list[tuple[str, str]]
     above, slash, start = word.rpartition("/")
     folder = above + slash
     try:
-        with os.scandir(expand(folder) if folder else Path()) as listing:
-            entries = [
-                (entry.name, is_folder)
-                for entry in listing
-                if _fits(entry.name, start)
-                and ((is_folder := _is_folder(entry)) or wanted(Path(entry.name)))
-            ]
+        listing = _listing(Path.cwd() / expand(folder))
     except (OSError, ValueError):
         return []
+    entries = [
+        (name, is_folder)
+        for name, is_folder in listing
+        if _fits(name, start) and (is_folder or wanted(Path(name)))
+    ]
     # What begins exactly so comes before what differs in case; folders before files.
-    entries.sort(key=lambda item: (not item[0].startswith(start), not item[1], _natural(item[0])))
+    entries.sort(key=lambda item: (not item[0].startswith(start), not item[1]))
     names = [name + ("/" if is_folder else "") for name, is_folder in entries[:_MOST_PATHS]]
     # A bare name that expand() would read as something else is written with its folder.
     plain = [
@@ -164,11 +165,30 @@ def _entries(word: str, wanted: Callable[[Path], bool]) -> list[tuple[str, str]]
     return [(where + name, name) for where, name in zip(plain, names, strict=True)]
 
 
+def _listing(folder: Path) -> list[tuple[str, bool]]:
+    """Return the names in `folder` in natural order, and whether each is a folder's.
+
+    The same folder is asked for at every key; it is read again when it has changed.
+    """
+    changed = folder.stat().st_mtime_ns
+    held = _LISTED.get(folder)
+    if held is None or held[0] != changed:
+        with os.scandir(folder) as entries:
+            listing = [(entry.name, _is_folder(entry)) for entry in entries]
+        listing.sort(key=lambda item: _natural(item[0]))
+        while len(_LISTED) >= _MOST_LISTED:
+            _LISTED.pop(next(iter(_LISTED)), None)
+        held = _LISTED[folder] = changed, listing
+    return held[1]
+
+
 def _fits(name: str, start: str) -> bool:
     if name.startswith(".") and not start.startswith("."):
         return False
     # A line break or an escape sequence cannot be written into a command line.
-    return name.lower().startswith(start.lower()) and visible_line(name) == name
+    return name.lower().startswith(start.lower()) and (
+        (name.isascii() and name.isprintable()) or visible_line(name) == name
+    )
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -306,6 +306,8 @@ class ChatScreen(Screen[None]):
                     self.attachments.append(media)
             except VlmchatError as error:
                 self.notice(str(error), "error")
+            except MemoryError:
+                self.notice("That picture does not fit into memory: make it smaller.", "error")
             finally:
                 self._reading -= 1
                 self._show_chips()

@@ -17,7 +17,7 @@ from vlmchat.tui.commands.base import Completion, Completions, Found
 MOST_ROWS = 8
 _WIDEST_LABEL = 34
 Source: TypeAlias = Callable[[str], tuple[str, Found]]
-Step: TypeAlias = Literal["accept", "down", "up"]
+Step: TypeAlias = Literal["accept", "accept if sure", "down", "up"]
 
 
 class CompletionPopup(Widget):
@@ -147,14 +147,17 @@ class CompletionPopup(Widget):
         self._top = min(max(self._top, self._index - rows + 1), self._index)
         self.refresh()
 
-    def accept(self) -> str | None:
+    def accept(self, only_sure: bool = False) -> str | None:
         """Return the line with the item moved to, or with what all items share, or the first.
 
         ``None`` when there is nothing to take, or when the list is still being made: then
         `Chosen` follows.
+
+        Args:
+            only_sure: whether to take no item out of several that nobody has seen yet.
         """
         if self.is_coming:
-            self._next = "accept"
+            self._next = "accept if sure" if only_sure else "accept"
             return None
         takeable = [item for item in self._items if not self._is_hint(item)]
         if self._index is not None:
@@ -163,10 +166,12 @@ class CompletionPopup(Widget):
             return None
         written = self._line or ""
         alike = [item.text for item in takeable if (self._head + item.text).startswith(written)]
-        if len(alike) > 1 and alike[0] == takeable[0].text:
+        if alike and alike[0] == takeable[0].text:
             line = self._head + _shared(alike)
             if len(line) > len(written):
                 return line
+        if only_sure and len(takeable) > 1:
+            return None
         return self._head + takeable[0].text
 
     # The list ----------------------------------------------------------------------------------
@@ -217,11 +222,10 @@ class CompletionPopup(Widget):
         elif event.state == WorkerState.SUCCESS:
             step, self._waiting, self._next = self._next, None, None
             self._show(self._head, list(event.worker.result or ()))
-            if step == "accept":
-                if (line := self.accept()) is not None:
-                    self.post_message(self.Chosen(line))
-            elif step:
+            if step in ("up", "down"):
                 self.move(1 if step == "down" else -1)
+            elif step and (line := self.accept(step == "accept if sure")) is not None:
+                self.post_message(self.Chosen(line))
 
     def on_click(self, event: events.Click) -> None:
         """Take the item that was clicked."""

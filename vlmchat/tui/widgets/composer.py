@@ -92,6 +92,8 @@ class Composer(TextArea):
         # What a walk put here, and where the cursor was put: as long as both are so, it goes on.
         self._walked_to: tuple[str, tuple[int, int]] | None = None
         self._steps = 0
+        # A draft that came as a whole: nobody is typing a command.
+        self._brought = ""
 
     def get_line(self, line_index: int) -> Text:
         """Return a line as it is drawn: control characters as signs, one for one."""
@@ -110,9 +112,8 @@ class Composer(TextArea):
 
     def set_draft(self, text: str) -> None:
         """Make `text` the draft, as of another conversation: there is nothing to undo."""
-        self._end_walk()
-        self.load_text(text)
-        self.move_cursor(self.document.end)
+        self._load(text)
+        self._brought = text
 
     def replace_draft(self, text: str) -> None:
         """Put `text` in place of what is written; one undo brings that back."""
@@ -122,7 +123,12 @@ class Composer(TextArea):
     def prepend(self, text: str) -> None:
         """Put `text` before what is written, on its own lines."""
         draft = self.text
-        self.set_draft(f"{text}\n{draft}" if draft else text)
+        self._load(f"{text}\n{draft}" if draft else text)
+
+    def _load(self, text: str) -> None:
+        self._end_walk()
+        self.load_text(text)
+        self.move_cursor(self.document.end)
 
     def _put(self, text: str) -> None:
         self.history.checkpoint()
@@ -195,9 +201,11 @@ class Composer(TextArea):
         line = self._command_line()
         if line is None:
             return False
-        if not popup.is_open and not popup.is_coming:
+        unseen = not popup.is_open and not popup.is_coming
+        if unseen:
+            self._brought = ""
             popup.look(line, again=True)
-        self._take(popup.accept())
+        self._take(popup.accept(only_sure=unseen))
         return True
 
     def _take(self, line: str | None) -> None:
@@ -219,7 +227,7 @@ class Composer(TextArea):
             return
         line = self._command_line()
         # A line out of the history is whole: the arrow keys go on through the history.
-        if line is None or self._walking or not self.has_focus:
+        if line is None or line == self._brought or self._walking or not self.has_focus:
             self._popup.close()
         else:
             self._popup.look(line)
