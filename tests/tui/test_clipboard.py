@@ -164,8 +164,8 @@ def test_which_program_copies(desktop: Desktop, monkeypatch: pytest.MonkeyPatch)
 
 
 async def _attached(chat: Chat, count: int) -> list[str]:
-    await chat.until(lambda: len(chat.screen.attachments) == count)
-    return [media.name for media in chat.screen.attachments]
+    await chat.until(lambda: len(chat.screen.attachments.media) == count)
+    return [media.name for media in chat.screen.attachments.media]
 
 
 async def test_pasting_into_the_chat(desktop: Desktop, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from tests.tui.driving import Chat, chatting, remote
 from vlmchat.tui import completing
 from vlmchat.tui.commands import registry
 from vlmchat.tui.commands.base import Command, Completion, Completions, Found
+from vlmchat.tui.front import Front
 from vlmchat.tui.pasted import escape, last_word, parse_paths, split_urls, split_words
-from vlmchat.tui.screens.chat import ChatScreen
 from vlmchat.tui.widgets.completion import MOST_ROWS, CompletionPopup
 from vlmchat.tui.widgets.transcript import Transcript
 
@@ -147,7 +147,7 @@ async def test_its_place(size: tuple[int, int], tmp_path: Path) -> None:
         assert region.x >= 0 and region.right <= size[0]
         # A chip makes the frame higher: the list moves with it.
         chat.screen.attach([saved(tmp_path / "a.png")])
-        await chat.until(lambda: chat.screen.attachments)
+        await chat.until(lambda: chat.screen.attachments.media)
         assert popup.region.bottom == frame.region.y
         await chat.pilot.press("s", "e", "t")
         await chat.pilot.pause()
@@ -209,7 +209,7 @@ async def test_paths(tmp_path: Path) -> None:
         await chat.until(lambda: not _popup(chat).is_coming)
         assert not _popup(chat).is_open
         await chat.pilot.press("enter")
-        await chat.until(lambda: [media.name for media in chat.screen.attachments])
+        await chat.until(lambda: [media.name for media in chat.screen.attachments.media])
         assert chat.errors() == []
         await _write(chat, "/detach ")
         assert [(item.text, item.help) for item in _popup(chat).items] == [
@@ -227,7 +227,7 @@ async def test_tab_waits_for_a_slow_disk(monkeypatch: pytest.MonkeyPatch) -> Non
         help = "Wait"
         arguments = "[WORD]"
 
-        def completions(self, chat: ChatScreen, argument: str) -> Found:
+        def completions(self, chat: Front, argument: str) -> Found:
             asked.append(argument)
             return self._later(argument)
 
@@ -235,7 +235,7 @@ async def test_tab_waits_for_a_slow_disk(monkeypatch: pytest.MonkeyPatch) -> Non
             await gate.wait()
             return [Completion(f"{argument}-done"), Completion(f"{argument}-else")]
 
-        async def run(self, chat: ChatScreen, argument: str) -> None:
+        async def run(self, chat: Front, argument: str) -> None:
             chat.notice(argument)
 
     monkeypatch.setattr(registry, "COMMANDS", (*registry.COMMANDS, Slow()))

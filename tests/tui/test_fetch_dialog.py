@@ -43,18 +43,18 @@ async def test_this_time_always_and_no(web: Web) -> None:
             await chat.ask(f"/attach {web.url}/one.png")
             await _is_asked(chat, web)
             await chat.pilot.press("enter")
-            await chat.until(lambda: len(chat.screen.attachments) == 1)
+            await chat.until(lambda: len(chat.screen.attachments.media) == 1)
             assert not chat.screen.permissions.allowed(web.host)
 
             await chat.ask(f"/attach {web.url}/two.png")
             await _is_asked(chat, web)
             await chat.pilot.press("right", "enter")
-            await chat.until(lambda: len(chat.screen.attachments) == 2)
+            await chat.until(lambda: len(chat.screen.attachments.media) == 2)
             assert chat.screen.permissions.allowed(web.host)
 
-            chat.screen.set_attachments([])
+            chat.screen.attachments.media = []
             await chat.ask(f"/attach {web.url}/one.png")
-            await chat.until(lambda: len(chat.screen.attachments) == 1)
+            await chat.until(lambda: len(chat.screen.attachments.media) == 1)
             await chat.ask("What is it?")
             await chat.answered()
             await chat.ask(f"/attach {web.url}/none.png")
@@ -70,6 +70,6 @@ async def test_files_and_addresses_together(web: Web, tmp_path: Path) -> None:
             await chat.ask(f"/attach '{photo}' {web.url}/one.png {web.url}/two.png")
             await _is_asked(chat, web)
             await chat.pilot.click("#always")
-            await chat.until(lambda: len(chat.screen.attachments) == 3)
-            names = [media.name for media in chat.screen.attachments]
+            await chat.until(lambda: len(chat.screen.attachments.media) == 3)
+            names = [media.name for media in chat.screen.attachments.media]
             assert names == ["a b.png", "one.png", "two.png"]

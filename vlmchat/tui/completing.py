@@ -16,7 +16,7 @@ from vlmchat.tui.commands.base import Command, Completion, Completions, Found
 from vlmchat.tui.pasted import escape, expand, is_url, last_word
 
 if TYPE_CHECKING:
-    from vlmchat.tui.screens.chat import ChatScreen
+    from vlmchat.tui.front import Front
 
 # A folder with more fitting names than this is narrowed by typing, not by reading a list.
 _MOST_PATHS = 300
@@ -26,7 +26,7 @@ _COMMAND_LINE = re.compile(r"/([A-Za-z?][\w-]*)\s(.*)\Z", re.DOTALL)
 _NAME = re.compile(r"/[\w?-]*\Z")
 
 
-def offers(chat: "ChatScreen", line: str) -> tuple[str, Found]:
+def offers(chat: "Front", line: str) -> tuple[str, Found]:
     """Return what `line` can go on with.
 
     Args:
@@ -47,28 +47,21 @@ def offers(chat: "ChatScreen", line: str) -> tuple[str, Found]:
     return line[: match.start(2)], command.completions(chat, match.group(2))
 
 
-def commands(chat: "ChatScreen", typed: str) -> Completions:
-    """Return the commands whose name, alias or help fits `typed`, best first."""
+def commands(chat: "Front", typed: str) -> Completions:
+    """Return the commands whose name or alias fits `typed`, else those whose help does."""
     from vlmchat.tui.commands.registry import COMMANDS
 
-    ranked = []
-    for place, command in enumerate(COMMANDS):
-        score = _command_score(command, typed.lower())
-        if score > 0:
-            ranked.append((-score, place, command))
-    return [_offered(chat, command) for _, _, command in sorted(ranked, key=lambda item: item[:2])]
+    typed = typed.lower()
+    scores = [max(fuzzy(typed, name) for name in (it.name, *it.aliases)) for it in COMMANDS]
+    if not any(scores) and len(typed) >= 3:
+        scores = [float(typed in it.help.lower()) for it in COMMANDS]
+    ranked = sorted((-score, place) for place, score in enumerate(scores) if score)
+    return [_offered(chat, COMMANDS[place]) for _, place in ranked]
 
 
-def _offered(chat: "ChatScreen", command: Command) -> Completion:
+def _offered(chat: "Front", command: Command) -> Completion:
     text = command.name + (" " if command.arguments else "")
     return Completion(text, command.usage, command.help, command.available(chat) or "")
-
-
-def _command_score(command: Command, typed: str) -> float:
-    names = max(fuzzy(typed, name) for name in (command.name, *command.aliases))
-    if names or len(typed) < 3:
-        return names
-    return 0.1 if typed in command.help.lower() else 0
 
 
 def fuzzy(typed: str, candidate: str) -> float:

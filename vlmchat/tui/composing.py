@@ -61,7 +61,8 @@ class _Paste:
 
         from vlmchat.media.images import media_from_bytes
 
-        self._chat.attach_coming(partial(asyncio.to_thread, media_from_bytes, data, name))
+        reading = partial(asyncio.to_thread, media_from_bytes, data, name)
+        self._chat.run_worker(self._chat.attachments.come(reading), group="prompt")
 
     def paste_text(self, text: str) -> None:
         self._chat.composer.paste_text(text)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 if TYPE_CHECKING:
-    from vlmchat.tui.screens.chat import ChatScreen
+    from vlmchat.tui.front import Front
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Command(ABC):
         key: its key, in Textual's notation; empty for none.
         label: one word for the footer; empty keeps it out of there.
         fades: its key is not offered while it is unavailable.
+        turn_key: its key while a turn has the focus; empty for none.
     """
 
     name: ClassVar[str]
@@ -53,24 +54,25 @@ class Command(ABC):
     key: ClassVar[str] = ""
     label: ClassVar[str] = ""
     fades: ClassVar[bool] = False
+    turn_key: ClassVar[str] = ""
 
-    def available(self, chat: "ChatScreen") -> str | None:
+    def available(self, chat: "Front") -> str | None:
         """Return why the command cannot be used now, as one sentence; ``None`` when it can."""
         return None
 
     @abstractmethod
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Do it.
 
         Args:
-            chat: the screen it acts on.
+            chat: what shows the chat.
             argument: what stood behind the name, stripped.
 
         Raises:
             VlmchatError: it cannot be done; the chat shows the sentence.
         """
 
-    def completions(self, chat: "ChatScreen", argument: str) -> Found:
+    def completions(self, chat: "Front", argument: str) -> Found:
         """Return how `argument`, as far as it is written, can go on; best first.
 
         Called at every key, on the event loop: what touches the disk is returned as an awaitable

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from vlmchat.tui.commands.base import Command
 
 if TYPE_CHECKING:
-    from vlmchat.tui.screens.chat import ChatScreen
+    from vlmchat.tui.front import Front
 
 
 class Editor(Command):
@@ -17,7 +17,7 @@ class Editor(Command):
     arguments = "[TEXT]"
     key = "ctrl+g"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Give it the terminal until it ends."""
         chat.open_editor(argument)
 
@@ -30,7 +30,7 @@ class PasteImage(Command):
     help = "Attach the picture or the files that are on the clipboard"
     key = "alt+v"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Attach them."""
         chat.paste_clipboard(media_only=True)
 
@@ -43,6 +43,6 @@ class History(Command):
     arguments = "[WORDS]"
     key = "ctrl+r"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Open the search."""
         chat.open_history(argument)

@@ -10,7 +10,7 @@ from vlmchat.tui.commands.base import Command, Found
 from vlmchat.tui.pasted import split_urls
 
 if TYPE_CHECKING:
-    from vlmchat.tui.screens.chat import ChatScreen
+    from vlmchat.tui.front import Front
 
 
 class Attach(Command):
@@ -23,14 +23,14 @@ class Attach(Command):
     key = "ctrl+o"
     label = "Attach"
 
-    def available(self, chat: "ChatScreen") -> str | None:
+    def available(self, chat: "Front") -> str | None:
         """Need a model that sees."""
         model = chat.session.engine.model
         if model is not None and not model.images:
             return f"{visible_line(model.title)} takes no pictures: choose another model."
         return None
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Attach the files, or open the picker."""
         if argument:
             urls, paths = split_urls(argument)
@@ -40,7 +40,7 @@ class Attach(Command):
         else:
             chat.open_picker()
 
-    def completions(self, chat: "ChatScreen", argument: str) -> Found:
+    def completions(self, chat: "Front", argument: str) -> Found:
         """Complete folders and pictures."""
         return completing.paths(argument, _is_picture)
 
@@ -58,18 +58,18 @@ class Detach(Command):
     help = "Remove an attachment by number or name, the last one, or all"
     arguments = "[NUMBER | NAME | all]"
 
-    def available(self, chat: "ChatScreen") -> str | None:
+    def available(self, chat: "Front") -> str | None:
         """Need something attached."""
-        return None if chat.attachments else "Nothing is attached."
+        return None if chat.attachments.media else "Nothing is attached."
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Remove what is named."""
-        held = chat.attachments
+        held = chat.attachments.media
         if argument == "all":
-            chat.set_attachments([])
+            chat.attachments.media = []
             return
         if not argument:
-            chat.set_attachments(held[:-1])
+            chat.attachments.media = held[:-1]
             return
         kept = [
             media
@@ -78,11 +78,11 @@ class Detach(Command):
         ]
         if len(kept) == len(held):
             raise UsageError(f"No attachment is called “{visible_line(argument)}”.")
-        chat.set_attachments(kept)
+        chat.attachments.media = kept
 
-    def completions(self, chat: "ChatScreen", argument: str) -> Found:
+    def completions(self, chat: "Front", argument: str) -> Found:
         """Offer what is attached."""
-        held = [(str(number), media.name) for number, media in enumerate(chat.attachments, 1)]
+        held = [(str(number), media.name) for number, media in enumerate(chat.attachments.media, 1)]
         offered = {number: visible_line(name) for number, name in held} | {"all": "Every one"}
         return completing.words(argument, offered)
 
@@ -94,9 +94,9 @@ class New(Command):
     aliases = ("clear",)
     help = "Start a new conversation"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Forget the conversation; drafts, chips and the queue stay."""
-        await chat.session.reset()
+        await chat.new_conversation()
 
 
 class System(Command):
@@ -107,13 +107,13 @@ class System(Command):
     arguments = "[TEXT | none]"
     prefilled = True
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Set, remove or show it."""
         if argument:
-            chat.session.system = "" if argument.lower() == "none" else argument
+            chat.session.set_system("" if argument.lower() == "none" else argument)
         await chat.show_system()
 
-    def completions(self, chat: "ChatScreen", argument: str) -> Found:
+    def completions(self, chat: "Front", argument: str) -> Found:
         """Offer to remove it; the rest is prose."""
         return completing.words(argument, {"none": "Remove the system prompt"}) if argument else ()
 
@@ -127,11 +127,11 @@ class Stop(Command):
     label = "Stop"
     fades = True
 
-    def available(self, chat: "ChatScreen") -> str | None:
+    def available(self, chat: "Front") -> str | None:
         """Need an answer."""
         return None if chat.session.answering else "Nothing is being answered."
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Stop it."""
         chat.session.stop()
 
@@ -144,7 +144,7 @@ class SetParameter(Command):
     arguments = "[PARAMETER [VALUE | default]]"
     prefilled = True
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Set one, or show."""
         from vlmchat.settings import SamplingSettings, parse_sampling
 
@@ -160,7 +160,7 @@ class SetParameter(Command):
         shown = (f"{key}: {_shown(getattr(chat.session.sampling, key))}" for key in names)
         chat.notice(" · ".join(shown), "note")
 
-    def completions(self, chat: "ChatScreen", argument: str) -> Found:
+    def completions(self, chat: "Front", argument: str) -> Found:
         """Offer the parameters, then say what values one takes."""
         return completing.parameters(argument, chat.session.sampling)
 

@@ -2,13 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from vlmchat.errors import UsageError
-from vlmchat.text import visible_line
 from vlmchat.tui import completing
 from vlmchat.tui.commands.base import Command, Found
 
 if TYPE_CHECKING:
-    from vlmchat.tui.screens.chat import ChatScreen
+    from vlmchat.tui.front import Front
 
 
 class Restart(Command):
@@ -17,7 +15,7 @@ class Restart(Command):
     name = "restart"
     help = "Restart the engine (or ask the server again)"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Stop what is being answered and bring the engine up again."""
         chat.session.stop()
         chat.session.engine.restart()
@@ -32,13 +30,13 @@ class Log(Command):
     label = "Log"
     fades = True
 
-    def available(self, chat: "ChatScreen") -> str | None:
+    def available(self, chat: "Front") -> str | None:
         """Need an engine of ours."""
         if chat.session.engine.kind == "remote":
             return "The engine runs elsewhere: its log is there too."
         return None
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Show them over the chat."""
         chat.open_log()
 
@@ -50,19 +48,16 @@ class Theme(Command):
     help = "Change the colours; without a name, opens the list"
     arguments = "[NAME]"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Change them, or open the list."""
         if not argument:
-            chat.app.search_themes()
-        elif argument in chat.app.available_themes:
-            chat.app.theme = argument
+            chat.open_themes()
         else:
-            names = ", ".join(sorted(chat.app.available_themes))
-            raise UsageError(f"There is no theme “{visible_line(argument)}”: there are {names}.")
+            chat.set_theme(argument)
 
-    def completions(self, chat: "ChatScreen", argument: str) -> Found:
+    def completions(self, chat: "Front", argument: str) -> Found:
         """Offer the themes."""
-        return completing.words(argument, sorted(chat.app.available_themes))
+        return completing.words(argument, chat.theme_names())
 
 
 class Help(Command):
@@ -74,7 +69,7 @@ class Help(Command):
     key = "f1"
     label = "Help"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Show it over the chat."""
         chat.open_help()
 
@@ -88,6 +83,6 @@ class Quit(Command):
     key = "ctrl+q"
     label = "Quit"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Leave."""
-        chat.app.exit(return_code=0)
+        chat.quit()
