@@ -382,7 +382,22 @@ async def test_other_arguments(tmp_path: Path) -> None:
     assert [item.label for item in await completing.models(f"{tmp_path}/")] == ["model/"]
     shelf = {"birds": "made yesterday"}
     assert [item.text for item in await completing.adapters("", lambda: shelf)] == ["birds", "none"]
-    threads = [("ab12", "The harbour"), ("cd34", "")]
-    found = await completing.conversations("harb", lambda: threads)
-    assert [(item.text, item.label) for item in found] == [("ab12", "The harbour")]
-    assert (await completing.conversations("cd", lambda: threads))[0].label == "untitled"
+
+
+async def test_conversations_and_versions() -> None:
+    async with _composing() as chat:
+        await chat.ask("What is on the quay?")
+        await chat.answered()
+        await _write(chat, "/chats quay")
+        (item,) = _popup(chat).items
+        assert (item.text, item.label) == ("1", "What is on the quay?")
+        await _write(chat, "/copy ")
+        assert _texts(chat) == ["code", "all"]
+        await _write(chat, "/compare ")
+        assert _texts(chat) == []
+        await chat.ask("/regenerate")
+        tree = chat.session.tree
+        await chat.until(lambda: len(tree.siblings(chat.session.path[-1])) == 2)
+        await chat.until(lambda: not chat.session.answering)
+        await _write(chat, "/compare ")
+        assert [(item.text, item.help) for item in _popup(chat).items] == [("1", "Hello there.")]

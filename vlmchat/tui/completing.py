@@ -7,7 +7,7 @@ once; what looks at the disk is an awaitable that does so in a thread.
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from vlmchat.tui.commands.base import Command, Completion, Completions, Found
 from vlmchat.tui.pasted import escape, expand, is_url, last_word
 
 if TYPE_CHECKING:
+    from vlmchat.store.records import Thread
     from vlmchat.tui.front import Front
 
 # A folder with more fitting names than this is narrowed by typing, not by reading a list.
@@ -270,22 +271,18 @@ def adapters(argument: str, shelf: Callable[[], Mapping[str, str]]) -> Awaitable
     return find()
 
 
-def conversations(
-    argument: str, threads: Callable[[], Iterable[tuple[str, str]]]
-) -> Awaitable[Completions]:
-    """Return the conversations whose identifier or title fits.
+async def conversations(
+    argument: str, threads: Callable[[], Awaitable[Sequence["Thread"]]]
+) -> Completions:
+    """Return the conversations whose number or title fits, as their numbers.
 
     Args:
         argument: what is written.
-        threads: gives the identifier a command takes, and the title; called in a thread.
+        threads: gives the conversations, newest first.
     """
-
-    def find() -> Completions:
-        typed = argument.strip().lower()
-        return [
-            Completion(uid, title or "untitled", uid)
-            for uid, title in threads()
-            if typed in title.lower() or uid.lower().startswith(typed)
-        ]
-
-    return asyncio.to_thread(find)
+    typed = argument.strip().lower()
+    return [
+        Completion(str(thread.id), thread.title or "untitled", str(thread.id))
+        for thread in await threads()
+        if typed in thread.title.lower() or str(thread.id).startswith(typed)
+    ]

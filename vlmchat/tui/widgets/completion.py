@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal, TypeAlias
 
 from rich.cells import cell_len, set_cell_size
@@ -63,6 +64,7 @@ class CompletionPopup(Widget):
         self._index: int | None = None
         self._top = 0
         self._waiting: Worker[Completions] | None = None
+        self._found: Awaitable[Completions] | None = None
         self._next: Step | None = None
         self._put_away = ""
 
@@ -112,8 +114,9 @@ class CompletionPopup(Widget):
         # Until the new list is there, what of the old one still fits stays.
         fitting = [item for item in self._items if (self._head + item.text).startswith(line)]
         self._show(head, fitting if head == self._head else [])
+        self._found = found
         self._waiting = self.run_worker(
-            _result(found), group="completion", exclusive=True, exit_on_error=False
+            partial(_result, found), group="completion", exclusive=True, exit_on_error=False
         )
 
     def close(self) -> None:
@@ -209,6 +212,10 @@ class CompletionPopup(Widget):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+            # A key came before the worker had begun: nobody will await this any more.
+            found = self._found
+            if inspect.iscoroutine(found) and inspect.getcoroutinestate(found) == "CORO_CREATED":
+                found.close()
         self._next = None
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
