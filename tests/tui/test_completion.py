@@ -395,6 +395,7 @@ async def test_conversations_and_versions() -> None:
         assert _texts(chat) == ["code", "all"]
         await _write(chat, "/compare ")
         assert _texts(chat) == []
+        chat.composer.clear_draft()
         await chat.ask("/regenerate")
         tree = chat.session.tree
         await chat.until(lambda: len(tree.siblings(chat.session.path[-1])) == 2)
