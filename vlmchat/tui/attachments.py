@@ -1,7 +1,7 @@
 """What goes with the next question: files are read in the order they were named. No widgets."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -72,6 +72,21 @@ class Attachments:
                 finally:
                     self.reading -= 1
                     self._changed()
+
+    async def come(self, coming: Callable[[], Awaitable[Media]]) -> None:
+        """Attach what `coming` brings; a question sent meanwhile waits for it."""
+        self.reading += 1
+        self._changed()
+        async with self._in_order:
+            try:
+                self.add(await coming())
+            except VlmchatError as error:
+                self._trouble(str(error))
+            except MemoryError:
+                self._trouble("That picture does not fit into memory: make it smaller.")
+            finally:
+                self.reading -= 1
+                self._changed()
 
 
 def _load(path: Path) -> Media:

@@ -56,6 +56,12 @@ class Front(Protocol):
     def attach(self, paths: Sequence[Path]) -> None:
         """Attach these files to the next question."""
 
+    def fetch(self, url: str) -> None:
+        """Attach the picture at a web address, if the person allows it."""
+
+    def paste_clipboard(self, media_only: bool = False) -> None:
+        """Attach or insert what is on the desktop's clipboard."""
+
     def write(self, text: str, instead_of: Turn | None = None) -> None:
         """Put `text` into the composer, to take the place of a turn when it is sent."""
 
@@ -81,11 +87,20 @@ class Front(Protocol):
             UsageError: there is none of that name.
         """
 
+    def theme_names(self) -> list[str]:
+        """Return the names of the themes there are."""
+
     def quit(self) -> None:
         """End the program."""
 
     def open_picker(self) -> None:
         """Let the person choose picture files."""
+
+    def open_editor(self, text: str = "") -> None:
+        """Let the person write in their own editor, beginning with the draft, else with `text`."""
+
+    def open_history(self, query: str = "") -> None:
+        """Search what was asked before, beginning with `query`."""
 
     def open_log(self) -> None:
         """Show the end of the engine's log."""

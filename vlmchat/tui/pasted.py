@@ -63,6 +63,53 @@ def _piece(text: str, start: int) -> tuple[str, int]:
     return char, start + 1
 
 
+def escape(path: str) -> str:
+    """Return `path` so that `split_words` reads it back as one word."""
+    return "".join("\\" + char if char.isspace() or char in "\"'\\" else char for char in path)
+
+
+def last_word(text: str) -> tuple[int, str]:
+    """Return where the last, unfinished word of `text` begins, and what it means so far.
+
+    The word is empty behind a space. Unlike in `split_words`, a quote at a word's beginning that
+    is not closed yet holds everything behind it together.
+    """
+    begin, word, position = len(text), "", 0
+    inside = False
+    while position < len(text):
+        char = text[position]
+        if char.isspace():
+            inside, word, begin, position = False, "", len(text), position + 1
+            continue
+        if not inside:
+            inside, begin = True, position
+            if char in "\"'" and _closing(text, position) < 0:
+                rest = text[position + 1 :]
+                return begin, _unescaped(rest) if char == '"' else rest
+        if char == "\\" and position + 1 == len(text):
+            break  # it waits for the character that it escapes
+        piece, position = _piece(text, position)
+        word += piece
+    return begin, word
+
+
+def is_url(word: str) -> bool:
+    """Return whether `word` is the address of something on the web."""
+    return word.lower().startswith(("http://", "https://"))
+
+
+def split_urls(text: str) -> tuple[list[str], list[Path]]:
+    """Return the web addresses and the paths that the arguments of a command name.
+
+    A text with no address in it is read by `parse_paths`.
+    """
+    words = split_words(text)
+    urls = [word for word in words if is_url(word)]
+    if not urls:
+        return [], parse_paths(text)
+    return urls, [expand(word) for word in words if not is_url(word)]
+
+
 def _escapable(char: str) -> bool:
     return char.isspace() or char in "\"'\\()[]{}&;$`!*?#<>|~,"
 

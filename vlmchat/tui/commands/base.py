@@ -1,10 +1,34 @@
 """What a command is."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 if TYPE_CHECKING:
     from vlmchat.tui.front import Front
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One way to go on with what is being typed.
+
+    Attributes:
+        text: the whole argument as it reads once this is taken. An item whose text is what is
+            written already cannot be taken: it is a hint (the range of a value).
+        label: what the list shows; `text` when empty.
+        help: what stands beside it.
+        reason: why it cannot be used now; it is greyed, with this in place of the help.
+    """
+
+    text: str
+    label: str = ""
+    help: str = ""
+    reason: str = ""
+
+
+Completions: TypeAlias = Sequence[Completion]
+Found: TypeAlias = Completions | Awaitable[Completions]
 
 
 class Command(ABC):
@@ -47,6 +71,18 @@ class Command(ABC):
         Raises:
             VlmchatError: it cannot be done; the chat shows the sentence.
         """
+
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Return how `argument`, as far as it is written, can go on; best first.
+
+        Called at every key, on the event loop: what touches the disk is returned as an awaitable
+        (see `vlmchat.tui.completing`), which is dropped when another key is faster.
+
+        Args:
+            chat: the screen.
+            argument: what stands behind the name and one space, not stripped at its end.
+        """
+        return ()
 
     @property
     def usage(self) -> str:

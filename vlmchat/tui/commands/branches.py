@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
-from vlmchat.tui.commands.base import Command
+from vlmchat.text import visible_line
+from vlmchat.tui import completing
+from vlmchat.tui.commands.base import Command, Found
 from vlmchat.tui.tree import Turn
 
 if TYPE_CHECKING:
@@ -235,6 +237,11 @@ class Compare(_AboutReply):
             raise UsageError("That is this very version: name another one.")
         chat.open_comparison(*sorted((turn, other), key=siblings.index))
 
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Offer the other versions."""
+        turn = self._turn(chat)
+        return _versions(chat, turn, argument) if turn else ()
+
 
 class _Rate(_AboutReply):
     """A thumb."""
@@ -298,6 +305,11 @@ class Better(_AboutReply):
                 chat.changed(item)
         chat.changed(reply)
 
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Offer the other versions."""
+        reply = last_reply(chat)
+        return _versions(chat, reply, argument) if reply else ()
+
 
 class Provenance(_AboutReply):
     """Where an answer comes from."""
@@ -333,6 +345,11 @@ class Copy(_AboutReply):
         else:
             chat.copy((chat.selected() or required_reply(chat)).text)
 
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Offer what can be copied."""
+        choices = {"code": "The first code block, or that of a number", "all": "Everything said"}
+        return completing.words(argument, choices)
+
 
 class CopyCode(_AboutReply):
     """The code of it."""
@@ -351,6 +368,13 @@ class CopyCode(_AboutReply):
         chat.copy(_block(reply.text, str(number)))
         self._seen = (reply.uid, number)
         chat.notice(f"Code block {number} of {count} is copied.", "note")
+
+
+def _versions(chat: "Front", turn: Turn, argument: str) -> Found:
+    """Return the numbers of the siblings of `turn`, with how each begins."""
+    siblings = enumerate(chat.session.tree.siblings(turn), 1)
+    others = {str(number): visible_line(x.text[:80]) for number, x in siblings if x is not turn}
+    return completing.words(argument, others)
 
 
 def _block(text: str, number: str) -> str:

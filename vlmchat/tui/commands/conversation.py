@@ -1,11 +1,13 @@
 """Commands about what is said."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
-from vlmchat.tui.commands.base import Command
-from vlmchat.tui.pasted import parse_paths
+from vlmchat.tui import completing
+from vlmchat.tui.commands.base import Command, Found
+from vlmchat.tui.pasted import split_urls
 
 if TYPE_CHECKING:
     from vlmchat.tui.front import Front
@@ -31,9 +33,22 @@ class Attach(Command):
     async def run(self, chat: "Front", argument: str) -> None:
         """Attach the files, or open the picker."""
         if argument:
-            chat.attach(parse_paths(argument))
+            urls, paths = split_urls(argument)
+            chat.attach(paths)
+            for url in urls:
+                chat.fetch(url)
         else:
             chat.open_picker()
+
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Complete folders and pictures."""
+        return completing.paths(argument, _is_picture)
+
+
+def _is_picture(path: Path) -> bool:
+    from vlmchat.media.images import SUFFIXES
+
+    return path.suffix.lower() in SUFFIXES
 
 
 class Detach(Command):
@@ -65,6 +80,12 @@ class Detach(Command):
             raise UsageError(f"No attachment is called “{visible_line(argument)}”.")
         chat.attachments.media = kept
 
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Offer what is attached."""
+        held = [(str(number), media.name) for number, media in enumerate(chat.attachments.media, 1)]
+        offered = {number: visible_line(name) for number, name in held} | {"all": "Every one"}
+        return completing.words(argument, offered)
+
 
 class New(Command):
     """Start over."""
@@ -91,6 +112,10 @@ class System(Command):
         if argument:
             chat.session.set_system("" if argument.lower() == "none" else argument)
         await chat.show_system()
+
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Offer to remove it; the rest is prose."""
+        return completing.words(argument, {"none": "Remove the system prompt"}) if argument else ()
 
 
 class Stop(Command):
@@ -134,6 +159,10 @@ class SetParameter(Command):
             names = [name.replace("-", "_").lower()]
         shown = (f"{key}: {_shown(getattr(chat.session.sampling, key))}" for key in names)
         chat.notice(" · ".join(shown), "note")
+
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Offer the parameters, then say what values one takes."""
+        return completing.parameters(argument, chat.session.sampling)
 
 
 def _shown(value: object) -> str:

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from vlmchat.tui.commands.base import Command
+from vlmchat.tui import completing
+from vlmchat.tui.commands.base import Command, Found
 
 if TYPE_CHECKING:
     from vlmchat.tui.front import Front
@@ -53,6 +54,10 @@ class Theme(Command):
             chat.open_themes()
         else:
             chat.set_theme(argument)
+
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Offer the themes."""
+        return completing.words(argument, chat.theme_names())
 
 
 class Help(Command):

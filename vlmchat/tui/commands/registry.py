@@ -7,7 +7,15 @@ from difflib import get_close_matches
 from textual.binding import Binding
 
 from vlmchat.errors import UsageError
-from vlmchat.tui.commands import branches, conversation, engine, files, program, threads
+from vlmchat.tui.commands import (
+    branches,
+    compose,
+    conversation,
+    engine,
+    files,
+    program,
+    threads,
+)
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.keys import NO_KEY, keys_title
 
@@ -24,6 +32,9 @@ COMMANDS: tuple[Command, ...] = (
     engine.Parameters(),
     engine.SettingsCommand(),
     engine.KeysCommand(),
+    compose.Editor(),
+    compose.PasteImage(),
+    compose.History(),
     branches.Edit(),
     branches.Regenerate(),
     branches.Continue(),

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
-from vlmchat.tui.commands.base import Command
+from vlmchat.tui import completing
+from vlmchat.tui.commands.base import Command, Found
 
 if TYPE_CHECKING:
     from vlmchat.tui.front import Front
@@ -167,3 +168,7 @@ class Chats(_Kept):
         if not named:
             raise UsageError(f"No conversation is called “{visible_line(argument)}”.")
         await chat.conversations.open(named[0].id)
+
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Offer the conversations."""
+        return completing.conversations(argument, chat.conversations.threads) if chat.keeps else ()

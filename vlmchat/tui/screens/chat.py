@@ -1,6 +1,7 @@
 """The chat: transcript, queue, composer, status. It draws the session and forwards to it."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,9 +12,12 @@ from textual.containers import VerticalGroup
 from textual.widgets import Footer, Static
 
 from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.media.permissions import Permissions, RememberedPermissions
+from vlmchat.tui import composing
 from vlmchat.tui.attachments import Attachments
 from vlmchat.tui.commands import registry
 from vlmchat.tui.commands.base import Command
+from vlmchat.tui.completing import offers
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
 from vlmchat.tui.pasted import pasted_files, split_paths
 from vlmchat.tui.question import NoticeKind, Question
@@ -21,6 +25,7 @@ from vlmchat.tui.screens.adjusting import Adjusting
 from vlmchat.tui.session import ChatSession
 from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets.chips import Chip, Chips
+from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer
 from vlmchat.tui.widgets.queue import QueueList, QueueRow
 from vlmchat.tui.widgets.status import LoadingLine, StandingWarning, StatusBar, StatusFacts
@@ -41,6 +46,7 @@ class ChatScreen(Adjusting):
         self.session = ChatSession(NoEngine(), self)
         self.attachments = Attachments(self._show_chips, self._complain)
         self._shown_tree = self.session.tree
+        self.permissions: Permissions = RememberedPermissions()
         self._told: set[str] = set()
         self._editing: Turn | None = None
         self._flows: dict[Turn, AnswerFlow] = {}
@@ -54,8 +60,9 @@ class ChatScreen(Adjusting):
         yield LoadingLine()
         yield QueueList()
         with VerticalGroup(id="prompt"):
+            yield (popup := CompletionPopup(partial(offers, self)))
             yield Chips()
-            yield Composer(self._files_in)
+            yield Composer(self._files_in, popup)
         yield StatusBar()
         yield Footer()
 
@@ -65,6 +72,11 @@ class ChatScreen(Adjusting):
         self.query_one("#behind").display = False
         self.watch(self.query_one(Transcript), "behind", self._show_behind)
         self._show_state()
+
+    @property
+    def composer(self) -> Composer:
+        """Where the person writes."""
+        return self.query_one(Composer)
 
     def connect(self, engine: EngineKeeper, settings: "Settings") -> None:
         """Take the engine and the settings, and begin to answer what is queued."""
@@ -117,6 +129,7 @@ class ChatScreen(Adjusting):
         self._shown_tree = self.session.tree
         if not same:
             self._editing = None
+            self.composer.remembered.begin()
         items = [item for turn in self.session.path for item in self._items(turn)]
         if not same and self.session.system:
             items.insert(0, self._system_item())
@@ -299,6 +312,16 @@ class ChatScreen(Adjusting):
             self.attachments.media = self.attachments.media[:-1]
         elif self.session.queue:
             self._edit_queued(self.session.queue[-1].number)
+        else:
+            self.composer.walk(1)
+
+    @on(Composer.ClipboardAsked)
+    def _clipboard_asked(self, event: Composer.ClipboardAsked) -> None:
+        self.paste_clipboard(event.only_media)
+
+    @on(CompletionPopup.Chosen)
+    def _completion_chosen(self, event: CompletionPopup.Chosen) -> None:
+        self.composer.completion_chosen(event.line)
 
     @on(QueueRow.Edited)
     def _queue_edited(self, event: QueueRow.Edited) -> None:
@@ -325,6 +348,22 @@ class ChatScreen(Adjusting):
     def attach(self, paths: Sequence[Path]) -> None:
         """Read these pictures and put them before the next question."""
         self.run_worker(self.attachments.read(paths), group="prompt")
+
+    def fetch(self, url: str) -> None:
+        """Attach the picture at a web address, if the person allows it."""
+        self.run_worker(self.attachments.come(composing.fetching(self, url)), group="prompt")
+
+    def paste_clipboard(self, media_only: bool = False) -> None:
+        """Attach or insert what is on the desktop's clipboard."""
+        self.run_worker(composing.paste_clipboard(self, media_only), group="paste")
+
+    def open_history(self, query: str = "") -> None:
+        """Search what was asked before."""
+        composing.search_history(self, query)
+
+    def open_editor(self, text: str = "") -> None:
+        """Let the person write in their own editor."""
+        self.run_worker(composing.edit_draft(self, text), group="editor", exclusive=True)
 
     def _show_chips(self) -> None:
         self.query_one(Chips).show(self.attachments.media, self.attachments.reading)

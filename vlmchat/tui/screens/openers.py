@@ -85,13 +85,19 @@ class Openers(Screen[None]):
             raise UsageError(f"There is no theme “{visible_line(name)}”: there are {names}.")
         self.app.theme = name
 
+    def theme_names(self) -> list[str]:
+        """Return the names of the themes there are."""
+        return sorted(self.app.available_themes)
+
     def quit(self) -> None:
         """End the program."""
         self.app.exit(return_code=0)
 
     def copy(self, text: str) -> None:
         """Put `text` on the clipboard."""
-        self.app.copy_to_clipboard(text)
+        from vlmchat.tui.clipboard import copy_text
+
+        copy_text(self.app, text)
 
     def _shown(self, turn: Turn | None) -> None:
         """Go to a turn that was chosen on another screen."""

@@ -20,7 +20,10 @@ _KEYS = (
     ("Ctrl+S", "Send, whatever Enter does"),
     ("Ctrl+J", "New line; Shift+Enter too where the terminal tells it apart"),
     ("Backspace", "In the empty composer: remove the last attachment"),
-    ("Up", "In the empty composer: take the last queued question back"),
+    ("Up, Down", "In the first and last line: walk through what you asked before"),
+    ("Up", "In the empty composer: take the last queued question back, if there is one"),
+    ("Tab", "Complete a command or its argument"),
+    ("Ctrl+V", "Paste from the desktop's clipboard: a picture, files or text"),
     ("PageUp, PageDown", "Scroll the conversation"),
     ("Ctrl+C", "Copy the selected text"),
 )

@@ -141,7 +141,7 @@ class Transcript(VerticalScroll):
         return next((item.widget for item in items if item.part == number), None)
 
     async def set_parts(self, turn: Turn, parts: Sequence[Item]) -> None:
-        """Have a turn shown by these items; those with the numbers of the present ones are ignored."""
+        """Have a turn shown by so many items; those that are there already stay as they are."""
         async with self._changing:
             present = [item for item in self.items if item.turn is turn]
             for item in present[len(parts) :]:
