@@ -110,6 +110,9 @@ class UiSettings(_Group):
     enter: Literal["send", "newline"] = "send"
     """What Enter does; Ctrl+J is always a new line, and Ctrl+S always sends."""
 
+    motion: Literal["full", "reduced"] = "full"
+    """``reduced``: nothing moves by itself: no animation, no blinking cursor, words for bars."""
+
 
 class Settings(BaseSettings):
     """All settings; use `load_settings` to read them."""

@@ -14,7 +14,7 @@ from vlmchat.tui.commands.registry import COMMANDS
 from vlmchat.tui.widgets.queue import QueueRow
 from vlmchat.tui.widgets.status import LoadingLine, StatusBar
 from vlmchat.tui.widgets.transcript import Transcript, Welcome
-from vlmchat.tui.widgets.turns import AnswerTurn, PieceReader
+from vlmchat.tui.widgets.turns import AnswerText, AnswerTurn, PieceReader
 
 DOWNLOADING = {
     "stage": "downloading",
@@ -104,8 +104,9 @@ async def test_an_answer_streams_as_markdown_and_ends_as_a_full_parse(tmp_path: 
             await chat.answered()
             turn = chat.screen.query_one(AnswerTurn)
             drawn = turn.query_one(Markdown)
-            whole = Markdown(DOCUMENT.replace("\r\n", "\n"))
+            whole = AnswerText()
             await chat.screen.mount(whole)
+            await whole.update(DOCUMENT.replace("\r\n", "\n"))
             await chat.until(lambda: len(whole.query(MarkdownBlock)) > 5)
             assert _blocks(drawn) == _blocks(whole)
             assert chat.session.exchanges[0].answer.text == DOCUMENT

@@ -52,7 +52,7 @@ class Theme(Command):
     async def run(self, chat: "ChatScreen", argument: str) -> None:
         """Change them, or open the list."""
         if not argument:
-            chat.app.search_themes()
+            chat.open_themes()
         elif argument in chat.app.available_themes:
             chat.app.theme = argument
         else:

@@ -354,3 +354,9 @@ class ChatScreen(Screen[None]):
         from vlmchat.tui.screens.pager import HelpPager
 
         self.app.push_screen(HelpPager())
+
+    def open_themes(self) -> None:
+        """Let the person choose the colours."""
+        from vlmchat.tui.screens.theme_picker import ThemePicker
+
+        self.app.push_screen(ThemePicker())

@@ -6,12 +6,13 @@ from textual.app import ComposeResult
 from textual.containers import VerticalGroup
 from textual.content import Content
 from textual.widgets import Static
-from textual.widgets.markdown import Markdown, MarkdownStream
+from textual.widgets.markdown import Markdown, MarkdownBlock, MarkdownFence, MarkdownStream
 
 from vlmchat.chat.messages import Media
 from vlmchat.text import visible, visible_line
 from vlmchat.tui.turns import Exchange, NoticeKind, Question
 from vlmchat.tui.widgets.chips import describe
+from vlmchat.tui.widgets.fence import CodeFence
 
 _SAFE_LINKS = ("http://", "https://")
 
@@ -63,6 +64,11 @@ class AnswerText(Markdown):
 
     def __init__(self) -> None:
         super().__init__(open_links=False, classes="turn-text")
+
+    def get_block_class(self, block_name: str) -> type[MarkdownBlock]:
+        """Return the widget for a kind of block."""
+        block = super().get_block_class(block_name)
+        return CodeFence if block is MarkdownFence else block
 
     def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
         """Open what a browser may open, and say what was not."""
