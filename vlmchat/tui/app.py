@@ -20,7 +20,7 @@ from vlmchat import paths
 from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.text import visible_line
 from vlmchat.tui.motion import apply_motion, still
-from vlmchat.tui.no_color import without_color
+from vlmchat.tui.no_color import colour_filters
 from vlmchat.tui.screens.chat import ChatScreen
 from vlmchat.tui.themes import DEFAULT_THEME, first_theme, load_theme, no_color, theme_files
 
@@ -129,7 +129,7 @@ class ChatApp(App[str]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Leave the colours out where ``NO_COLOR`` asks for it."""
         filters = super().get_line_filters()
-        return without_color(filters, self.native_ansi_color) if self.no_color else filters
+        return colour_filters(filters, self.no_color, self.native_ansi_color)
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """Keep the cursor from blinking where nothing may move."""

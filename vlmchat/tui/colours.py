@@ -11,6 +11,7 @@ from textual.color import Color
 
 TEXT_CONTRAST = 4.5
 FRAME_CONTRAST = 3.0
+SELECTION_CONTRAST = 7.0
 OPACITY = re.compile(r"\s+\d{1,3}%$")
 _BLACK, _WHITE = Color(0, 0, 0), Color(255, 255, 255)
 
@@ -51,7 +52,7 @@ def readable(ink: Color, grounds: Sequence[Color], ratio: float = TEXT_CONTRAST)
 def _tinted(ground: Color, tint: Color, ink: Color) -> Color:
     """Return `ground` with as much of `tint` as leaves `ink` readable on it."""
     shades = (ground.blend(tint, share / 100) for share in range(40, 0, -4))
-    return next((shade for shade in shades if contrast(ink, shade) >= TEXT_CONTRAST), ground)
+    return next((shade for shade in shades if contrast(ink, shade) >= SELECTION_CONTRAST), ground)
 
 
 def derived(colors: Mapping[str, Color], given: Mapping[str, str]) -> dict[str, str]:
@@ -115,22 +116,22 @@ def derived(colors: Mapping[str, Color], given: Mapping[str, str]) -> dict[str, 
 def derived_ansi(given: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a theme in the terminal's own colours.
 
-    Which of them can be told apart is the terminal's affair, so that little rests on them: text is
-    in the terminal's own colour, and what is chosen is reversed.
+    What these look like is the terminal's affair, so that little rests on them: text has the
+    terminal's own colour, and what is chosen is black on cyan, which is light in every palette.
     """
     plain = (
         "background surface panel muted text text-muted text-disabled foreground-muted link-color"
-        " border-blurred block-cursor-foreground block-cursor-background"
-        " block-cursor-blurred-foreground block-cursor-blurred-background block-hover-background"
-        " footer-description-foreground input-selection-background input-selection-foreground"
-        " screen-selection-background screen-selection-foreground link-background-hover"
-        " link-color-hover scrollbar-background scrollbar-background-hover"
-        " scrollbar-background-active ansi-background ansi-foreground"
+        " border-blurred block-cursor-blurred-foreground block-cursor-blurred-background"
+        " block-hover-background footer-description-foreground scrollbar-background"
+        " scrollbar-background-hover scrollbar-background-active ansi-background ansi-foreground"
     )
     found = dict.fromkeys(plain.split(), "ansi_default")
+    for chosen in ("block-cursor", "input-selection", "screen-selection"):
+        found |= {f"{chosen}-foreground": "ansi_black", f"{chosen}-background": "ansi_cyan"}
     found |= {
-        "block-cursor-text-style": "reverse",
+        "link-color-hover": "ansi_black",
+        "link-background-hover": "ansi_cyan",
+        "block-cursor-text-style": "bold",
         "block-cursor-blurred-text-style": "bold",
-        "link-style-hover": "reverse",
     }
     return {**found, **given}

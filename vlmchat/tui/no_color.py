@@ -43,15 +43,18 @@ def _plain(style: Style) -> Style:
 _GREYS, _PLAIN = _Greys(), _Plain()
 
 
-def without_color(filters: Sequence[LineFilter], ansi: bool) -> list[LineFilter]:
-    """Return the line filters of a screen without colours.
+def colour_filters(filters: Sequence[LineFilter], no_color: bool, ansi: bool) -> list[LineFilter]:
+    """Return the line filters of a screen.
 
-    Textual chooses its filter once, at the start, and the terminal's own colours in it become
-    black on black; here the theme of the moment decides.
+    Textual chooses its own filter once, at the start, and takes an empty ``NO_COLOR`` for one that
+    is set; and it makes the terminal's own colours black on black. Here the moment decides.
 
     Args:
         filters: Textual's.
+        no_color: whether there shall be no colours.
         ansi: whether the theme is in the terminal's own colours.
     """
     kept = [item for item in filters if not isinstance(item, (Monochrome, NoColor))]
-    return [*kept, _PLAIN if ansi else _GREYS]
+    if no_color:
+        kept.append(_PLAIN if ansi else _GREYS)
+    return kept

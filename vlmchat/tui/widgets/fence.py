@@ -9,7 +9,6 @@ from textual.content import Content
 from textual.highlight import HighlightTheme, highlight
 from textual.widgets.markdown import MarkdownFence
 
-
 _COLOURS = {
     "Comment": "$muted italic",
     "Error": "$text-error underline",
