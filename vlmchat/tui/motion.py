@@ -4,7 +4,7 @@ One thing holds it, the app's animation level: who draws something that moves as
 ``TEXTUAL_ANIMATIONS=none`` says the same as the setting, and from the first frame on.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import constants
 from textual.app import App
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vlmchat.settings import Settings
 
 
-def apply_motion(app: App[str], settings: "Settings") -> None:
+def apply_motion(app: App[Any], settings: "Settings") -> None:
     """Do as the setting ``ui.motion`` says; may be called again when it changes."""
     reduced = settings.ui.motion == "reduced"
     app.animation_level = "none" if reduced else constants.TEXTUAL_ANIMATIONS
@@ -24,7 +24,7 @@ def apply_motion(app: App[str], settings: "Settings") -> None:
             still(field)
 
 
-def is_reduced(app: App[object]) -> bool:
+def is_reduced(app: App[Any]) -> bool:
     """Say whether nothing may move by itself."""
     return app.animation_level == "none"
 

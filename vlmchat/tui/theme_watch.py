@@ -18,6 +18,7 @@ from vlmchat.tui.themes import FileTheme, load_theme, theme_files
 from vlmchat.tui.turns import NoticeKind
 
 INTERVAL = 1.0
+"""Seconds between two looks."""
 _Mark = tuple[Path, int, int, int]
 
 
@@ -112,16 +113,12 @@ class ThemeKeeper:
         self._instead = app.theme
         self._orphans: set[str] = set()
 
-    async def watch(self, interval: float = INTERVAL) -> None:
-        """Look again and again, until cancelled.
-
-        Args:
-            interval: seconds between two looks.
-        """
+    async def watch(self) -> None:
+        """Look again and again, until cancelled."""
         files = ThemeFiles()
         while True:
             self.apply(await asyncio.to_thread(files.look))
-            await asyncio.sleep(interval)
+            await asyncio.sleep(INTERVAL)
 
     def apply(self, changes: Changes) -> None:
         """Take the changes over into the app."""
