@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from textual.color import Color
+from textual.command import CommandPalette
 from textual.geometry import Region
 
 from tests.fake_engine import FakeEngine, Reply, Script, running
@@ -153,6 +154,12 @@ async def test_everything_on_the_screen_meets_aa(tmp_path: Path) -> None:
                 _check(chat, name, chat.app.screen.query_one(".dialog").region)
                 await chat.pilot.press("escape")
                 await chat.until(lambda: len(chat.app.screen_stack) == 1)
+            await chat.pilot.press("ctrl+p")
+            await chat.until(lambda: isinstance(chat.app.screen, CommandPalette))
+            await chat.until(lambda: "Change the colours" in chat.text())
+            _check(chat, name, chat.app.screen.query_one("CommandList").region)
+            await chat.pilot.press("escape")
+            await chat.until(lambda: len(chat.app.screen_stack) == 1)
 
 
 def _grey(chat: Chat) -> bool:

@@ -10,6 +10,7 @@ from textual.containers import VerticalGroup
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.theme import Theme
+from textual.timer import Timer
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -20,6 +21,9 @@ from vlmchat.tui.themes import FileTheme
 KeepAsDefault = Callable[[str], Awaitable[None]]
 _LOOK_AGAIN = 1.0
 _NAME_WIDTH = 21
+# To wear a theme costs milliseconds for every widget of the conversation: who runs down the list
+# shall see the cursor run, and the colours where it stops.
+_PAUSE = 0.06
 
 
 def kind_of(theme: Theme) -> str:
@@ -76,6 +80,7 @@ class ThemePicker(ModalScreen[None]):
         self._before = ""
         self._listed: list[Theme] = []
         self._clicked = ""
+        self._trying: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out filter, list and what is said about the theme."""
@@ -139,14 +144,14 @@ class ThemePicker(ModalScreen[None]):
     @on(OptionList.OptionHighlighted)
     def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
         themes = self.query_one(OptionList)
-        name = event.option_id
-        # Keys come faster than messages: only the last one moved to is put on.
-        if name is None or themes.highlighted != event.option_index:
+        theme = self.app.available_themes.get(event.option_id or "")
+        # Keys come faster than messages: only the last one moved to counts.
+        if theme is None or themes.highlighted != event.option_index:
             return
-        theme = self.app.available_themes.get(name)
-        if theme is not None:
-            self.app.theme = name
-            self._say(about(theme))
+        self._say(about(theme))
+        if self._trying is not None:
+            self._trying.stop()
+        self._trying = self.set_timer(_PAUSE, self._chosen)
 
     @on(OptionList.OptionSelected)
     def _clicked_on(self, event: OptionList.OptionSelected) -> None:
@@ -162,7 +167,7 @@ class ThemePicker(ModalScreen[None]):
     # The end -------------------------------------------------------------------------------------
 
     def _chosen(self) -> str | None:
-        """Return the theme under the cursor, put on even if its message is still on its way."""
+        """Put the theme under the cursor on, and return its name."""
         option = self.query_one(OptionList).highlighted_option
         if option is None or option.id is None or option.id not in self.app.available_themes:
             return None
@@ -176,6 +181,8 @@ class ThemePicker(ModalScreen[None]):
 
     def action_leave(self) -> None:
         """Go back to what was worn."""
+        if self._trying is not None:
+            self._trying.stop()
         if self._before in self.app.available_themes:
             self.app.theme = self._before
         self.dismiss(None)
