@@ -11,6 +11,7 @@ from textual.geometry import Region
 
 from tests.fake_engine import FakeEngine, Reply, Script, running
 from tests.pictures import saved
+from tests.terminal import Terminal
 from tests.tui.driving import Chat, chatting, remote
 from tests.tui.painted import painted, rows, style_at
 from vlmchat import paths
@@ -243,6 +244,21 @@ async def test_no_color_without_a_chosen_theme_leaves_the_terminal_its_own(
     monkeypatch.setenv("NO_COLOR", "1")
     assert first_theme({}) == "ansi"
     assert first_theme({"ui": {"theme": "paper"}}) == "paper"
+
+
+def test_a_real_terminal_gets_no_colour_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("VLMCHAT_ENGINE__URL", "http://127.0.0.1:9")
+    with Terminal(home=tmp_path / "home") as terminal:
+        terminal.wait("Ask something")
+        terminal.wait("Ctrl+P finds")
+        cells = [cell for row in terminal._screen.buffer.values() for cell in row.values()]
+        assert {(cell.fg, cell.bg) for cell in cells} == {("default", "default")}
+        assert any(cell.bold for cell in cells)
+        terminal.press("ctrl+q")
+        assert terminal.wait_exit() == 0
 
 
 async def test_turns_differ_in_the_terminals_own_colours(tmp_path: Path) -> None:
