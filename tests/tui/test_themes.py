@@ -287,6 +287,38 @@ def test_textuals_own_themes_get_a_muted_colour_too() -> None:
         assert Color.parse(app.get_theme_variable_defaults()["muted"])
 
 
+@pytest.mark.parametrize("style", ["", "not", "none bold", "bold not", "not not bold", "d", " b"])
+def test_text_styles_that_textual_would_stumble_over_are_refused(
+    tmp_path: Path, style: str
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'primary = "#123456"\n[variables]\nlink-style = "{style}"')
+    with pytest.raises(UsageError, match="line 3: “link-style” is no text style"):
+        load_theme(path)
+
+
+async def test_odd_but_valid_values_can_be_worn() -> None:
+    folder = paths.config_dir() / "themes"
+    folder.mkdir(parents=True)
+    (folder / "mine.toml").write_text("""primary = "hsl(120, 50%, 50%)"
+[variables]
+muted = "transparent"
+border = "red 50%"
+link-color = "rgba(1, 2, 3, 0.5)"
+block-cursor-background = "#abcd"
+link-style = "not underline b uu"
+link-style-hover = "none"
+markdown-h1-text-style = "strike reverse dim blink"
+""")
+    settings = remote("http://127.0.0.1:9") | {"ui": {"theme": "mine"}}
+    async with chatting(overrides=settings) as chat:
+        chat.screen.notice("A [link](https://example.org).")
+        await chat.until(lambda: "paper" in chat.app.available_themes)
+        assert chat.app.theme == "mine"
+        await chat.pilot.press("ctrl+p")
+        await chat.until(lambda: isinstance(chat.app.screen, CommandPalette))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

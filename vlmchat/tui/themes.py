@@ -33,10 +33,8 @@ _COLORS = frozenset(
 _FLAGS = frozenset({"dark", "ansi"})
 _KNOWN = _COLORS | _FLAGS | {"description", "variables"}
 _SYNTAX_PLACE = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
-_TEXT_STYLES = frozenset(
-    {"none", "not", "bold", "dim", "italic", "underline", "underline2", "reverse", "strike"}
-    | {"blink", "b", "d", "i", "u", "uu", "r", "s"}
-)
+_TEXT_STYLE = "(?:not )?(?:bold|b|dim|italic|i|underline|u|uu|overline|o|reverse|strike|blink)"
+_TEXT_STYLES = re.compile(f"none|{_TEXT_STYLE}(?: {_TEXT_STYLE})*")
 
 
 @dataclass
@@ -156,9 +154,9 @@ class _Reader:
         for key, value in variables.items():
             if key not in _variable_names():
                 raise self._unknown("variable", key, _variable_names(), "variables")
-            if not key.endswith("-style"):
+            if "-style" not in key:
                 self._check_color(key, value, "variables")
-            elif not isinstance(value, str) or set(value.split()) - _TEXT_STYLES:
+            elif not isinstance(value, str) or not _TEXT_STYLES.fullmatch(value):
                 said = f"“{key}” is no text style: write it like “bold underline”"
                 raise self._wrong(key, said, "variables")
         return {str(key): value for key, value in variables.items()}
