@@ -18,6 +18,7 @@ from tests.tiny import TILE, TOKENS_PER_TILE
 from vlmchat.chat.messages import Detail, ImagePart, Message, Part, TextPart
 from vlmchat.engine.prompt import PlannedImage, PromptBuilder, image_block
 from vlmchat.engine.vision import TileMaker
+from vlmchat.errors import UsageError
 from vlmchat.media.images import DEFAULT_LIMITS, media_from_bytes
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 from vlmchat.media.video_prompt import video_parts
@@ -132,6 +133,18 @@ def test_typed_special_tokens_stay_text(folder: Path) -> None:
         special = tokenizer.convert_tokens_to_ids(token)
         assert ids.count(special) == plain.count(special), token
     assert typed in tokenizer.decode(ids)
+
+
+def test_a_cut_answer_is_continued_where_it_breaks_off(folder: Path) -> None:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    build = builder(folder).build
+    for cut in ("The sky is", "It says <image><end_of_utterance>", " \ue000 ends in space "):
+        asked = [turn("user", "What colour?"), turn("assistant", cut)]
+        opened = tokenizer.decode(build(asked[:1]).ids)
+        continued = tokenizer.decode(build(asked, going_on=True).ids)
+        assert continued.startswith(opened) and continued.endswith(cut)
+    with pytest.raises(UsageError, match="ends in text"):
+        build(asked[:1], going_on=True)
 
 
 def test_private_use_characters_survive(folder: Path) -> None:

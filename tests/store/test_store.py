@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.pictures import encoded
+from vlmchat.chat.conversation import Provenance
 from vlmchat.chat.messages import ImagePart, Media, Message, TextPart, user_message
 from vlmchat.media.images import media_from_bytes
 from vlmchat.store.database import VERSION, StoreError
-from vlmchat.store.records import Provenance
 from vlmchat.store.store import Store
 
 
@@ -190,8 +190,9 @@ def test_a_damaged_medium_is_told(store: Store, tmp_path: Path) -> None:
     media = media_from_bytes(encoded(), "a.png")
     store.add(thread, None, user_message("x", (media,)), author="person")
     next(path for path in (tmp_path / "media").rglob("*") if path.is_file()).write_bytes(b"other")
+    (node,) = store.path(thread)  # the conversation opens all the same
     with pytest.raises(StoreError, match="damaged"):
-        store.path(thread)
+        _ = node.message.media[0].data
 
 
 _WRITER = """
@@ -279,7 +280,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(
                 written.append(store.add(thread, written[-1], user_message(text), author="person"))
         with pytest.raises(StoreError, match="could not be saved"):
             media = media_from_bytes(encoded("BMP", 900, 900), "big.bmp")
-            huge = Media(media.sha256, "big", media.mime, 900, 900, os.urandom(2_000_000))
+            huge = Media.held(os.urandom(2_000_000), "big", media.mime, 900, 900)
             store.add(thread, None, user_message("x", (huge,)), author="person")
         assert [node.id for node in store.path(thread)] == written
         assert not list((folder / "media").rglob(".new-*"))

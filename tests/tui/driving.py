@@ -20,6 +20,7 @@ from vlmchat.tui.app import ChatApp
 from vlmchat.tui.engine_keeper import EngineKeeper, LocalKeeper
 from vlmchat.tui.screens.chat import ChatScreen
 from vlmchat.tui.session import ChatSession
+from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets.composer import Composer
 from vlmchat.tui.widgets.turns import AnswerTurn, Notice, QuestionTurn
 
@@ -43,6 +44,10 @@ class Chat:
     @property
     def session(self) -> ChatSession:
         return self.screen.session
+
+    @property
+    def replies(self) -> list[Turn]:
+        return [turn for turn in self.session.path if turn.role == "assistant"]
 
     @property
     def composer(self) -> Composer:
@@ -75,7 +80,7 @@ class Chat:
 
     async def answered(self, count: int = 1) -> None:
         def done() -> bool:
-            ended = [item for item in self.session.exchanges if item.answer.state != "streaming"]
+            ended = [turn for turn in self.replies if turn.state not in ("waiting", "streaming")]
             return len(ended) >= count and not self.session.answering and not self.session.queue
 
         await self.until(done)

@@ -24,7 +24,7 @@ def _paste(chat: Chat, text: str) -> None:
 
 
 async def _attached(chat: Chat, count: int) -> None:
-    await chat.until(lambda: len(_chips(chat)) == len(chat.screen.attachments) == count)
+    await chat.until(lambda: len(_chips(chat)) == len(chat.screen.attachments.media) == count)
 
 
 def _more_errors(chat: Chat, before: int) -> bool:
@@ -80,7 +80,7 @@ async def test_a_typed_path_is_an_attachment_and_no_command(tmp_path: Path) -> N
             await chat.ask(str(photo))
             await _attached(chat, 1)
             assert chat.composer.text == ""
-            chat.screen.set_attachments([])
+            chat.screen.attachments.media = []
             await chat.ask(f"{photo} what is it?")
             await chat.answered()
     content = engine.requests[0]["messages"][0]["content"]
@@ -113,7 +113,7 @@ async def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
             said = ("0 bytes", "not a picture", "cut off", "does not exist", "is a folder")
             for error, part in zip(chat.errors(), said, strict=True):
                 assert part in error
-            assert chat.screen.attachments == []
+            assert chat.screen.attachments.media == []
             await chat.ask("Still there?")
             await chat.answered()
 

@@ -109,7 +109,7 @@ async def test_an_answer_streams_as_markdown_and_ends_as_a_full_parse(tmp_path: 
             await whole.update(DOCUMENT.replace("\r\n", "\n"))
             await chat.until(lambda: len(whole.query(MarkdownBlock)) > 5)
             assert _blocks(drawn) == _blocks(whole)
-            assert chat.session.exchanges[0].answer.text == DOCUMENT
+            assert chat.replies[0].text == DOCUMENT
             footnote = shown(turn).splitlines()[-1]
             assert footnote.startswith("first token ")
             assert f"31.2 tokens/s · {len(pieces)} tokens" in footnote
@@ -132,13 +132,13 @@ async def test_escape_keeps_the_partial_answer_and_the_talk_goes_on(tmp_path: Pa
     photo = saved(tmp_path / "photo.png")
     with running(FakeEngine(Script(replies=replies))) as engine:
         async with chatting(overrides=remote(engine.url), attach=[photo]) as chat:
-            await chat.until(lambda: chat.screen.attachments)
+            await chat.until(lambda: chat.screen.attachments.media)
             await chat.ask("Tell a story")
             await chat.until(lambda: "upon" in "".join(_texts(chat)))
             assert "answering" in _status(chat)
             await chat.pilot.press("escape")
             await chat.answered()
-            partial = chat.session.exchanges[0].answer
+            partial = chat.replies[0]
             assert partial.state == "stopped"
             assert partial.text.startswith("Once upon ")
             assert shown(chat.screen.query_one(AnswerTurn)).endswith("stopped")
@@ -153,7 +153,7 @@ async def test_escape_keeps_the_partial_answer_and_the_talk_goes_on(tmp_path: Pa
 
 
 def _texts(chat: Chat) -> list[str]:
-    return [item.answer.text for item in chat.session.exchanges]
+    return [turn.text for turn in chat.replies]
 
 
 async def test_stop_before_the_first_word_joins_the_questions(tmp_path: Path) -> None:

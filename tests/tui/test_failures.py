@@ -36,17 +36,17 @@ async def test_refused_questions_come_back(tmp_path: Path, reply: Reply, said: s
     photo = saved(tmp_path / "photo.png")
     with running(FakeEngine(Script(replies=[reply, Reply(["Fine."])]))) as engine:
         async with chatting(overrides=remote(engine.url), attach=[photo]) as chat:
-            await chat.until(lambda: chat.screen.attachments)
+            await chat.until(lambda: chat.screen.attachments.media)
             await chat.ask("What is it?")
             await chat.until(chat.errors)
             assert said in chat.errors()[0]
             await chat.until(lambda: not chat.session.answering)
             # The question and its picture are the person's again, and sent once more.
             assert chat.composer.text == "What is it?"
-            assert len(chat.screen.attachments) == 1
+            assert len(chat.screen.attachments.media) == 1
             await chat.pilot.press("enter")
-            await chat.until(lambda: chat.session.exchanges[-1].answer.text == "Fine.")
-            await chat.answered(2)
+            await chat.until(lambda: chat.replies and _text(chat) == "Fine.")
+            await chat.answered()
     assert len(engine.requests[1]["messages"]) == 1
 
 
@@ -63,7 +63,7 @@ async def test_a_refused_question_is_kept_when_the_composer_is_taken(tmp_path: P
         await chat.until(lambda: len(chat.screen.query(QueueRow)) == 1)
         assert "not sent" in shown(chat.screen.query_one(QueueRow))
         await chat.pilot.press("enter")
-        await chat.until(lambda: chat.session.exchanges[-1].answer.text == "Fine.")
+        await chat.until(lambda: chat.replies and _text(chat) == "Fine.")
         assert [item.text for item in chat.session.queue] == ["First"]
 
 
@@ -118,7 +118,7 @@ async def test_the_engine_dies_in_mid_answer_and_the_talk_goes_on(tmp_path: Path
     replies = [Reply(["Once ", "upon "], delay=0.05, forever=True), Reply(["Here again."])]
     async with chatting(scripted(Script(replies=replies), tmp_path)) as chat:
         await chat.ask("Tell a story")
-        await chat.until(lambda: chat.session.exchanges and "upon" in _text(chat))
+        await chat.until(lambda: chat.replies and "upon" in _text(chat))
         await chat.type("my draft")
         await _killed(chat)
         await chat.until(chat.errors)
@@ -140,7 +140,7 @@ async def test_the_engine_dies_in_mid_answer_and_the_talk_goes_on(tmp_path: Path
 
 
 def _text(chat: Chat) -> str:
-    return chat.session.exchanges[-1].answer.text
+    return chat.replies[-1].text
 
 
 async def test_an_engine_that_dies_again_is_restarted_on_demand_only(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ async def test_a_question_that_kills_the_engine_is_not_sent_again(tmp_path: Path
         assert len(chat.errors()) == 1
         chat.composer.clear_draft()
         await chat.ask("Harmless")
-        await chat.answered(2)
+        await chat.answered()
         assert _text(chat) == "Fine."
 
 
@@ -238,7 +238,7 @@ async def test_commands_that_can(tmp_path: Path) -> None:
             await chat.ask(" /not a command")
             await chat.answered()
             await chat.ask("/new")
-            assert chat.session.exchanges == []
+            assert chat.session.path == []
             assert chat.answers() == []
             await chat.ask("/system none")
             await chat.ask("Hi")
@@ -270,11 +270,11 @@ async def test_a_new_conversation_in_mid_answer(tmp_path: Path) -> None:
     with running(FakeEngine(Script(replies=replies))) as engine:
         async with chatting(overrides=remote(engine.url)) as chat:
             await chat.ask("Go")
-            await chat.until(lambda: chat.session.exchanges and _text(chat))
+            await chat.until(lambda: chat.replies and _text(chat))
             await chat.ask("/new")
             await chat.until(lambda: not chat.session.answering)
             await chat.ask("Hi")
-            await chat.until(lambda: chat.session.exchanges and _text(chat) == "Fine.")
+            await chat.until(lambda: chat.replies and _text(chat) == "Fine.")
             await chat.answered()
     assert engine.requests[1]["messages"] == [{"role": "user", "content": "Hi"}]
 

@@ -4,6 +4,8 @@ A message has a role and an ordered tuple of parts; a part is a text or an image
 is immutable: changing a conversation makes new messages.
 """
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -22,7 +24,8 @@ class Media:
         mime: media type of `data`, as ``image/jpeg``.
         width: pixels, as displayed (EXIF orientation applied).
         height: pixels, as displayed.
-        data: the file's own bytes.
+        size: length of `data`, bytes.
+        read: returns `data`, from memory or from where it is kept.
     """
 
     sha256: str
@@ -30,7 +33,23 @@ class Media:
     mime: str
     width: int
     height: int
-    data: bytes = field(repr=False, compare=False)
+    size: int
+    read: Callable[[], bytes] = field(repr=False, compare=False)
+
+    @property
+    def data(self) -> bytes:
+        """The file's own bytes; may have to be read from the disk.
+
+        Raises:
+            VlmchatError: they cannot be read any more.
+        """
+        return self.read()
+
+    @classmethod
+    def held(cls, data: bytes, name: str, mime: str, width: int, height: int) -> "Media":
+        """Return a picture whose bytes are kept in memory."""
+        digest = hashlib.sha256(data).hexdigest()
+        return cls(digest, name, mime, width, height, len(data), lambda: data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The asynchronous client of an OpenAI-compatible engine."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -112,9 +113,17 @@ class EngineClient:
             raise self._garbage(response) from None
 
     async def chat(
-        self, messages: Iterable[Message], sampling: Sampling, model: str = ""
+        self,
+        messages: Iterable[Message],
+        sampling: Sampling,
+        model: str = "",
+        *,
+        going_on: bool = False,
     ) -> AsyncGenerator[StreamEvent, None]:
         """Stream the answer to `messages`.
+
+        With `going_on` the last message is an assistant's, and what is streamed continues it
+        (``continue_final_message``, which vLLM and this program's own engine know).
 
         Yields `TextDelta` as text arrives and one `Finished` at the end. Closing the iterator
         hangs up, which cancels the generation.
@@ -124,13 +133,16 @@ class EngineClient:
             EngineError: unreachable, refused, broken off, or not the protocol.
         """
         body: dict[str, Any] = {
-            "messages": to_openai(messages),
+            # Pictures may have to be read from the disk, and many of them are slow to encode.
+            "messages": await asyncio.to_thread(to_openai, list(messages)),
             "stream": True,
             "stream_options": {"include_usage": True},
             **sampling.as_fields(),
         }
         if model:
             body["model"] = model
+        if going_on:
+            body |= {"add_generation_prompt": False, "continue_final_message": True}
         async with (
             self._reaching(),
             self._http.stream("POST", "/v1/chat/completions", json=body) as response,

@@ -177,7 +177,9 @@ class EngineApp:
         messages = await asyncio.to_thread(
             asked.conversation, MediaResolver(self._roots, DEFAULT_LIMITS)
         )
-        events = self._service.answer(messages, asked.sampling(), cancel)
+        events = self._service.answer(
+            messages, asked.sampling(), cancel, going_on=asked.continue_final_message
+        )
         usage = asked.stream_options is not None and asked.stream_options.include_usage
         job = Job(loaded.id, loaded.provenance(), events, asked.stream, usage)
         job.watch(request, cancel)

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
@@ -53,7 +52,7 @@ class MediaResolver:
         if len(data) > self._limits.max_bytes:
             raise MediaError(f"“{name}” is larger than {self._limits.max_bytes} bytes.")
         width, height = media_size(data, name, self._limits)
-        return Media(hashlib.sha256(data).hexdigest(), name, "", width, height, data)
+        return Media.held(data, name, "", width, height)
 
     def _allowed(self, url: str) -> Path:
         parts = urlsplit(url)

@@ -87,20 +87,29 @@ class PromptBuilder:
         self._plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._plain.encode_special_tokens = True
 
-    def build(self, messages: Sequence[Message]) -> Prompt:
+    def build(self, messages: Sequence[Message], *, going_on: bool = False) -> Prompt:
         """Return the prompt for `messages` with the assistant's turn opened.
 
         Pictures are probed, not decoded.
 
+        Args:
+            messages: the conversation, oldest first.
+            going_on: the last message is an assistant's that is to be continued where it breaks
+                off, rather than answered.
+
         Raises:
-            UsageError: no messages, or the template refuses them.
+            UsageError: no messages, the template refuses them, or there is nothing to go on with.
             MediaError: a picture cannot be read or is too large.
         """
         images = tuple(self._planned(messages))
         mark = _unused_char(
             part.text for m in messages for part in m.parts if isinstance(part, TextPart)
         )
-        rendered = self._render(messages, mark)
+        if going_on:
+            rendered = self._render((*messages[:-1], _marked(messages[-1], mark)), mark, end=False)
+            rendered = rendered[: rendered.rindex(mark * 2)]
+        else:
+            rendered = self._render(messages, mark)
         pieces = rendered.split(self._image_token)
         if len(pieces) != len(images) + 1:
             raise UsageError("This model's chat template takes no pictures: send text only.")
@@ -117,7 +126,7 @@ class PromptBuilder:
                     plan = plan_tiles(width, height, self.spec, part.detail)
                     yield PlannedImage(media.data, media.name, plan)
 
-    def _render(self, messages: Sequence[Message], mark: str) -> str:
+    def _render(self, messages: Sequence[Message], mark: str, *, end: bool = True) -> str:
         rows: list[dict[str, Any]] = []
         for message in messages:
             content = [
@@ -129,7 +138,7 @@ class PromptBuilder:
             rows.append({"role": message.role, "content": content})
         try:
             rendered = self._tokenizer.apply_chat_template(
-                rows, tokenize=False, add_generation_prompt=True
+                rows, tokenize=False, add_generation_prompt=end
             )
         except Exception as error:  # templates raise what they like
             raise UsageError(
@@ -155,6 +164,18 @@ class PromptBuilder:
                 plain = masked.sub(lambda match: self._names[int(match.group(1))], piece)
                 ids += self._plain.encode(plain, add_special_tokens=False).ids
         return ids
+
+
+def _marked(message: Message, mark: str) -> Message:
+    """Return `message` with its end marked, to find it in what the template makes of it.
+
+    Raises:
+        UsageError: it does not end in text.
+    """
+    last = message.parts[-1] if message.parts else None
+    if message.role != "assistant" or not isinstance(last, TextPart) or not last.text:
+        raise UsageError("Only an assistant message that ends in text can be continued.")
+    return Message(message.role, (*message.parts[:-1], TextPart(last.text + mark * 2)))
 
 
 def _unused_char(texts: Iterable[str]) -> str:

@@ -5,9 +5,9 @@ an answer the caller did not ask for. Source of names and ranges: OpenAI's API r
 ``POST /v1/chat/completions``; ``top_k``, ``min_p`` and ``repetition_penalty`` as in vLLM.
 """
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vlmchat.chat.messages import ImagePart, Message, Part, TextPart
 from vlmchat.engine.media_urls import MediaResolver
@@ -76,8 +76,19 @@ class ChatRequest(_Strict):
     seed: int | None = Field(None, ge=0, lt=2**63)
     stop: str | list[str] | None = None
     n: Literal[1] | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    """Go on with the last message instead of beginning an answer to it (as in vLLM)."""
     user: str | None = None
     """The caller's name for its own user: part of the standard, and of no effect anywhere."""
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.add_generation_prompt == self.continue_final_message:
+            raise ValueError("add_generation_prompt or continue_final_message, not both or none")
+        if self.continue_final_message and self.messages[-1].role != "assistant":
+            raise ValueError("continue_final_message needs an assistant message at the end")
+        return self
 
     def sampling(self) -> SamplingParams:
         """Return how tokens are to be chosen."""

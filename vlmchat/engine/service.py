@@ -97,11 +97,17 @@ class EngineService:
         raise NotReadyError(f"The model is not ready yet ({self.state.text}): ask again soon.")
 
     async def answer(
-        self, messages: list["Message"], params: "SamplingParams", cancel: threading.Event
+        self,
+        messages: list["Message"],
+        params: "SamplingParams",
+        cancel: threading.Event,
+        *,
+        going_on: bool = False,
     ) -> AsyncIterator["str | Answer"]:
         """Yield the pieces of the answer's text, then what is known about it.
 
-        Setting `cancel`, or closing the iterator, stops the generation within one token.
+        Setting `cancel`, or closing the iterator, stops the generation within one token. With
+        `going_on` the last message is continued rather than answered.
 
         Raises:
             VlmchatError: the request cannot be answered; nothing was computed.
@@ -118,7 +124,7 @@ class EngineService:
             from vlmchat.engine.generate import check_fits, generate
 
             try:
-                prompt = loaded.builder.build(messages)
+                prompt = loaded.builder.build(messages, going_on=going_on)
                 check_fits(prompt, loaded.context)
                 put(generate(loaded, prompt, params, cancel, put))
             except Exception as error:  # handed to the one who asked

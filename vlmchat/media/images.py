@@ -4,7 +4,6 @@ Sizes are checked from the header before anything is decoded, and every failure 
 `MediaError` sentence that names the file.
 """
 
-import hashlib
 import io
 import re
 import stat
@@ -190,8 +189,7 @@ def media_from_bytes(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) ->
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         data, mime = buffer.getvalue(), "image/png"
-    digest = hashlib.sha256(data).hexdigest()
-    return Media(digest, name, mime, image.width, image.height, data)
+    return Media.held(data, name, mime, image.width, image.height)
 
 
 def dimensions(path: Path, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from vlmchat.errors import VlmchatError
 from vlmchat.text import visible_line
 
-VERSION = 1
+VERSION = 2
 _BUSY_SECONDS = 5.0
 # A reply that no process has written to for this long was left by one that is gone.
 _ABANDONED_SECONDS = 10.0
-MIGRATIONS: dict[int, str] = {}
-"""SQL that takes a database from the version of its key to the next one."""
+# The script that takes a database from the version of its key to the next one.
+_MIGRATIONS = {1: "migration_1_2.sql"}
 
 
 class StoreError(VlmchatError):
@@ -105,10 +105,10 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
     try:
         found = connection.execute("PRAGMA user_version").fetchone()[0]  # now under the lock
         if found == 0:
-            _run_script(connection, (files("vlmchat.store") / "schema.sql").read_text("utf-8"))
+            _run_script(connection, "schema.sql")
         else:
             for version in range(found, VERSION):
-                _run_script(connection, MIGRATIONS[version])
+                _run_script(connection, _MIGRATIONS[version])
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
@@ -116,9 +116,10 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _run_script(connection: sqlite3.Connection, script: str) -> None:
+def _run_script(connection: sqlite3.Connection, name: str) -> None:
     """Run statement by statement: `executescript` would commit the transaction around it."""
     statement = ""
+    script = (files("vlmchat.store") / name).read_text("utf-8")
     for line in script.splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):

@@ -1,13 +1,9 @@
 """What the store gives back: plain values."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
 
+from vlmchat.chat.conversation import Author, State
 from vlmchat.chat.messages import Message
-
-Author: TypeAlias = Literal["person", "model"]
-State: TypeAlias = Literal["streaming", "complete", "stopped", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +46,6 @@ class Node:
     created: float
     message: Message
     siblings: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What produced a reply.
-
-    Attributes:
-        engine: model, revision, quantization, adapter, device, dtype, seed, as the engine said.
-        sampling: the parameters that were sent.
-        system: the system prompt that was sent.
-        timings: as the engine said, and the first-token time as it was seen.
-    """
-
-    engine: Mapping[str, Any] = field(default_factory=dict)
-    sampling: Mapping[str, Any] = field(default_factory=dict)
-    system: str = ""
-    finish_reason: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int | None = None
-    timings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

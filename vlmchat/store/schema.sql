@@ -1,4 +1,4 @@
--- The database of conversations, version 1 (PRAGMA user_version).
+-- The database of conversations, version 2 (PRAGMA user_version).
 --
 -- A thread is a tree of messages: a message points at its parent, a thread at its tip, and nothing
 -- that was said is ever overwritten. Media lie beside the database as files named by their hash.
@@ -33,6 +33,7 @@ CREATE TABLE messages (
 ) STRICT;
 
 CREATE INDEX messages_by_parent ON messages (thread, parent, id);
+CREATE INDEX messages_asked ON messages (created) WHERE role = 'user';
 CREATE INDEX messages_streaming ON messages (state) WHERE state = 'streaming';
 
 CREATE TABLE media (
@@ -69,6 +70,25 @@ CREATE TABLE provenance (
     cached_tokens     INTEGER,
     timings           TEXT NOT NULL DEFAULT '{}'   -- JSON
 ) STRICT;
+
+-- What a person thinks of a reply: the rows that fine-tuning learns from.
+CREATE TABLE labels (
+    message INTEGER NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+    kind    TEXT NOT NULL CHECK (kind IN ('good', 'bad', 'better', 'correction')),
+    other   INTEGER REFERENCES messages (id) ON DELETE CASCADE,  -- the sibling compared with
+    created REAL NOT NULL,
+    CHECK ((other IS NULL) = (kind IN ('good', 'bad')))
+) STRICT;
+
+CREATE INDEX labels_by_message ON labels (message, kind);
+CREATE INDEX labels_by_other ON labels (other) WHERE other IS NOT NULL;
+
+-- Small things the chat remembers between two starts: the draft of a conversation that has not
+-- begun, folders that pictures were attached from.
+CREATE TABLE remembered (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL                            -- JSON
+) STRICT, WITHOUT ROWID;
 
 -- Text that is still streaming is indexed when it ends, so that a long answer costs once.
 CREATE VIRTUAL TABLE messages_fts USING fts5 (

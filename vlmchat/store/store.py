@@ -5,20 +5,29 @@ time; the chat gives it a thread of its own.
 """
 
 import json
-import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from vlmchat.chat.messages import ImagePart, Media, Message, Part, TextPart
+from vlmchat.chat.conversation import Author, Conversation, Label, LabelKind, Provenance, State
+from vlmchat.chat.messages import Message
 from vlmchat.store.database import StoreError, connect, reading, transaction
 from vlmchat.store.media_files import MediaFiles
-from vlmchat.store.records import Author, Hit, MediaUse, Node, Provenance, State, Thread
+from vlmchat.store.records import Hit, MediaUse, Node, Thread
+from vlmchat.store.rows import (
+    PROVENANCE,
+    THREAD,
+    provenance_of,
+    read_parts,
+    thread_of,
+    write_parts,
+    write_provenance,
+)
 from vlmchat.store.search import hits, match_expression
+from vlmchat.store.whole import read_conversation, write_conversation, write_labels
 
-_THREAD = "id, uid, title, system, draft, created, updated, pinned, archived, deleted, tip"
 _SETTABLE = frozenset({"title", "system", "draft", "pinned", "archived", "deleted", "tip"})
 
 
@@ -50,23 +59,23 @@ class Store:
 
     # Threads ----------------------------------------------------------------------------------
 
-    def new_thread(self, title: str = "", system: str = "") -> int:
+    def new_thread(self, title: str = "", system: str = "", *, uid: str | None = None) -> int:
         """Begin a conversation and return its id."""
         now = time.time()
         with transaction(self._db):
             return self._insert(
                 "INSERT INTO threads (uid, title, system, created, updated) VALUES (?, ?, ?, ?, ?)",
-                (uuid.uuid4().hex, title, system, now, now),
+                (uid or uuid.uuid4().hex, title, system, now, now),
             )
 
     def threads(self, *, archived: bool = False, limit: int = 1000) -> list[Thread]:
         """Return the conversations, pinned first, then the newest."""
         rows = self._read(
-            f"SELECT {_THREAD} FROM threads WHERE deleted IS NULL AND archived = ? "  # noqa: S608
+            f"SELECT {THREAD} FROM threads WHERE deleted IS NULL AND archived = ? "  # noqa: S608
             "ORDER BY pinned DESC, updated DESC, id DESC LIMIT ?",
             (archived, limit),
         )
-        return [_thread(row) for row in rows]
+        return [thread_of(row) for row in rows]
 
     def thread(self, thread: int) -> Thread:
         """Return one conversation.
@@ -74,11 +83,11 @@ class Store:
         Raises:
             StoreError: there is none with this id.
         """
-        query = f"SELECT {_THREAD} FROM threads WHERE id = ?"  # noqa: S608
+        query = f"SELECT {THREAD} FROM threads WHERE id = ?"  # noqa: S608
         rows = self._read(query, (thread,))
         if not rows:
             raise StoreError(f"There is no conversation number {thread}.")
-        return _thread(rows[0])
+        return thread_of(rows[0])
 
     def change_thread(self, thread: int, **values: Any) -> None:  # noqa: ANN401
         """Set ``title``, ``system``, ``draft``, ``pinned``, ``archived``, ``deleted`` or ``tip``.
@@ -120,10 +129,19 @@ class Store:
         *,
         author: Author,
         state: State = "complete",
+        uid: str | None = None,
     ) -> int:
         """Add a message below `parent`, make it the thread's tip, and return its id.
 
         Adding below a message that has children already makes a sibling: nothing is overwritten.
+
+        Args:
+            thread: the conversation.
+            parent: the message before it; ``None`` for a first one.
+            message: what is said.
+            author: who wrote it.
+            state: ``streaming`` for a reply that `grow` and `finish` will fill.
+            uid: a name of its own, made up if not given.
         """
         now = time.time()
         for media in message.media:
@@ -135,11 +153,12 @@ class Store:
                 "INSERT INTO messages (uid, thread, parent, role, author, state, created, updated,"
                 " text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(uuid.uuid4().hex, thread, parent, message.role, author, state, now, now),
+                    *(uid or uuid.uuid4().hex, thread, parent, message.role, author),
+                    *(state, now, now),
                     message.text,
                 ),
             )
-            self._write_parts(number, message.parts, now)
+            write_parts(self._db, number, message.parts, now)
             self._touch(thread, number, now)
         return number
 
@@ -158,10 +177,7 @@ class Store:
             self._set_streaming_text(message, text, now)
             self._db.execute("UPDATE messages SET state = ? WHERE id = ?", (state, message))
             if provenance is not None:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO provenance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    _provenance_row(message, provenance),
-                )
+                write_provenance(self._db, message, provenance)
             self._touch(self._thread_of(message), message, now)
 
     def _set_streaming_text(self, message: int, text: str, now: float) -> None:
@@ -188,7 +204,8 @@ class Store:
             "FROM up JOIN messages m ON m.id = up.id WHERE m.thread = ? ORDER BY depth DESC",
             (tip, thread),
         )
-        parts = self._read_parts([row[0] for row in rows])
+        with reading():
+            parts = read_parts(self._db, self._media, [row[0] for row in rows])
         siblings = self._siblings(thread, [row[3] for row in rows])
         return [
             Node(
@@ -218,16 +235,97 @@ class Store:
 
     def provenance(self, message: int) -> Provenance | None:
         """Return what produced a reply, if that is known."""
-        rows = self._read(
-            "SELECT engine, sampling, system, finish_reason, prompt_tokens, completion_tokens, "
-            "cached_tokens, timings FROM provenance WHERE message = ?",
-            (message,),
+        query = f"SELECT {PROVENANCE} FROM provenance WHERE message = ?"  # noqa: S608
+        rows = self._read(query, (message,))
+        return provenance_of(rows[0]) if rows else None
+
+    # Whole conversations ----------------------------------------------------------------------
+
+    def find(self, uid: str) -> int | None:
+        """Return the id of the conversation with that uid, deleted ones left out."""
+        rows = self._read("SELECT id FROM threads WHERE uid = ? AND deleted IS NULL", (uid,))
+        return int(rows[0][0]) if rows else None
+
+    def conversation(self, thread: int) -> Conversation:
+        """Return all of a conversation, every branch of it."""
+        about = self.thread(thread)
+        with reading():
+            return read_conversation(self._db, self._media, about)
+
+    def restore(self, *conversations: Conversation) -> list[int]:
+        """Add conversations as new threads, all of them or none; return their ids.
+
+        Uids that are taken already are replaced by new ones.
+        """
+        for conversation in conversations:
+            for entry in conversation.entries:
+                for media in entry.message.media:
+                    self._media.put(media.sha256, media.data)
+        with transaction(self._db):
+            return [write_conversation(self._db, item)[0] for item in conversations]
+
+    def message_ids(self, thread: int) -> dict[str, int]:
+        """Return the id of each message of a conversation by its uid."""
+        rows = self._read("SELECT uid, id FROM messages WHERE thread = ?", (thread,))
+        return dict(rows)
+
+    # Labels -----------------------------------------------------------------------------------
+
+    def label(self, message: int, kind: LabelKind, other: int | None = None) -> None:
+        """Say what a person thinks of a reply; a reply is good or bad, not both.
+
+        Args:
+            message: the reply.
+            kind: as in `Label`.
+            other: the sibling it is ``better`` than or a ``correction`` of.
+        """
+        numbers = {"other": other} if other is not None else {}
+        label = Label(kind, "other" if other is not None else "")
+        with transaction(self._db):
+            self._unlabel(message, kind, other)
+            write_labels(self._db, message, (label,), numbers)
+
+    def unlabel(self, message: int, kind: LabelKind, other: int | None = None) -> None:
+        """Take back what was said with `label`."""
+        with transaction(self._db):
+            self._unlabel(message, kind, other)
+
+    def _unlabel(self, message: int, kind: LabelKind, other: int | None) -> None:
+        kinds = ["good", "bad"] if kind in ("good", "bad") else [kind]
+        self._db.execute(
+            "DELETE FROM labels WHERE message = ? AND other IS ? "
+            "AND kind IN (SELECT value FROM json_each(?))",
+            (message, other, json.dumps(kinds)),
         )
-        if not rows:
-            return None
-        engine, sampling, system, reason, prompt, completion, cached, timings = rows[0]
-        made = (json.loads(engine), json.loads(sampling), system, reason, prompt, completion)
-        return Provenance(*made, cached, json.loads(timings))
+        if kind == "better":  # of two siblings only one is the better one
+            self._db.execute(
+                "DELETE FROM labels WHERE message = ? AND other = ? AND kind = 'better'",
+                (other, message),
+            )
+
+    # What is remembered -----------------------------------------------------------------------
+
+    def asked(self, thread: int | None = None, limit: int = 1_000) -> list[str]:
+        """Return what the person asked, newest first; in all conversations by default."""
+        rows = self._read(
+            "SELECT m.text FROM messages m JOIN threads t ON t.id = m.thread "
+            "WHERE m.role = 'user' AND m.text <> '' AND t.deleted IS NULL "
+            "AND (? IS NULL OR m.thread = ?) ORDER BY m.created DESC LIMIT ?",
+            (thread, thread, limit),
+        )
+        return [row[0] for row in rows]
+
+    def remember(self, key: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
+        """Keep a small JSON value under `key`."""
+        with transaction(self._db):
+            self._db.execute(
+                "INSERT OR REPLACE INTO remembered VALUES (?, ?)", (key, json.dumps(value))
+            )
+
+    def remembered(self, key: str) -> Any:  # noqa: ANN401
+        """Return what was kept under `key`; ``None`` if nothing was."""
+        rows = self._read("SELECT value FROM remembered WHERE key = ?", (key,))
+        return json.loads(rows[0][0]) if rows else None
 
     # Searching --------------------------------------------------------------------------------
 
@@ -253,6 +351,23 @@ class Store:
         )
         return [MediaUse(*row) for row in rows]
 
+    def covers(self) -> dict[int, str]:
+        """Return, for each conversation that has any, the digest of its first medium."""
+        rows = self._read(
+            "SELECT m.thread, p.media, min(m.id) FROM parts p JOIN messages m ON m.id = p.message "
+            "WHERE p.media IS NOT NULL GROUP BY m.thread",
+            (),
+        )
+        return {thread: digest for thread, digest, _ in rows}
+
+    def media_data(self, sha256: str) -> bytes:
+        """Return the bytes of a medium; safe to call from any thread.
+
+        Raises:
+            StoreError: it is gone, or is not what it was.
+        """
+        return self._media.get(sha256)
+
     # Rows -------------------------------------------------------------------------------------
 
     def _read(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
@@ -273,43 +388,6 @@ class Store:
     def _touch(self, thread: int, tip: int, now: float) -> None:
         self._db.execute("UPDATE threads SET tip = ?, updated = ? WHERE id = ?", (tip, now, thread))
 
-    def _write_parts(self, message: int, parts: Iterable[Part], now: float) -> None:
-        for position, part in enumerate(parts):
-            row: tuple[object, ...]
-            if isinstance(part, TextPart):
-                row = (message, position, "text", part.text, None, None, None)
-            else:
-                media = part.media
-                self._db.execute(
-                    "INSERT OR IGNORE INTO media VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        *(media.sha256, media.mime, media.width, media.height),
-                        *(len(media.data), now),
-                    ),
-                )
-                row = (message, position, "image", None, media.sha256, media.name, part.detail)
-            self._db.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-
-    def _read_parts(self, messages: Sequence[int]) -> dict[int, tuple[Part, ...]]:
-        found: dict[int, tuple[Part, ...]] = {}
-        known: dict[str, bytes] = {}
-        rows = self._read(
-            "SELECT p.message, p.kind, p.text, p.media, p.name, p.detail, d.mime, d.width, "
-            "d.height FROM parts p LEFT JOIN media d ON d.sha256 = p.media "
-            "WHERE p.message IN (SELECT value FROM json_each(?)) ORDER BY p.message, p.position",
-            (json.dumps(list(messages)),),
-        )
-        for message, kind, text, sha, name, detail, mime, width, height in rows:
-            part: Part
-            if kind == "text":
-                part = TextPart(text)
-            else:
-                if sha not in known:
-                    known[sha] = self._media.get(sha)
-                part = ImagePart(Media(sha, name, mime, width, height, known[sha]), detail)
-            found[message] = (*found.get(message, ()), part)
-        return found
-
     def _siblings(
         self, thread: int, parents: Sequence[int | None]
     ) -> Mapping[int | None, tuple[int, ...]]:
@@ -320,23 +398,3 @@ class Store:
             if parent in wanted:
                 found[parent].append(number)
         return {parent: tuple(numbers) for parent, numbers in found.items()}
-
-
-def _thread(row: sqlite3.Row | tuple[Any, ...]) -> Thread:
-    values = list(row)
-    values[7], values[8] = bool(values[7]), bool(values[8])
-    return Thread(*values)
-
-
-def _provenance_row(message: int, made: Provenance) -> tuple[object, ...]:
-    return (
-        message,
-        json.dumps(dict(made.engine)),
-        json.dumps(dict(made.sampling)),
-        made.system,
-        made.finish_reason,
-        made.prompt_tokens,
-        made.completion_tokens,
-        made.cached_tokens,
-        json.dumps(dict(made.timings)),
-    )

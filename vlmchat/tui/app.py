@@ -163,12 +163,12 @@ class ChatApp(App[str]):
             self.exit(str(error), return_code=error.exit_code)
             return
         apply_motion(self, settings)
-        if self._theme_error:
-            screen.notice(self._theme_error, "error")
         if settings.chat.save:
             await self._keep(screen)
         elif self._resume:
             screen.notice("Conversations are not kept (chat.save is off).", "error")
+        if self._theme_error:
+            screen.notice(self._theme_error, "error")
         screen.connect(keeper, settings)
         if self._first_files:
             screen.attach(self._first_files)
@@ -176,21 +176,29 @@ class ChatApp(App[str]):
 
     async def _keep(self, screen: ChatScreen) -> None:
         """Have the conversation saved from here on, and bring the last one back if asked to."""
-        from vlmchat.tui.recorder import StoreRecorder
+        from vlmchat.tui.conversations import Conversations
+        from vlmchat.tui.library import Library
+        from vlmchat.tui.store_recorder import StoreRecorder
 
         def trouble(sentence: str) -> None:
             screen.notice(sentence, "error")
+            screen.warn("This conversation is not saved any more: it goes on in memory.")
 
         try:
-            recorder = StoreRecorder(await asyncio.to_thread(_open_store), trouble)
-            exchanges, system = await recorder.last() if self._resume else ([], "")
+            library = Library(await asyncio.to_thread(_open_store), trouble)
         except VlmchatError as error:
-            trouble(f"{error} This conversation is not saved; it goes on in memory.")
+            trouble(str(error))
             return
+        recorder = StoreRecorder(library)
         screen.session.recorder = recorder
-        if exchanges:
-            await screen.session.restore(exchanges, system)
-        elif self._resume:
+        conversations = screen.library = Conversations(screen.session, library, recorder)
+        conversations.clean()
+        try:
+            found = await conversations.open_last() if self._resume else True
+        except VlmchatError as error:
+            trouble(str(error))
+            return
+        if not found:
             screen.notice("There is no conversation to go on with: this is a new one.", "note")
 
     def _watch_themes(self, screen: ChatScreen) -> None:

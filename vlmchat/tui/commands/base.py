@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from vlmchat.tui.screens.chat import ChatScreen
+    from vlmchat.tui.front import Front
 
 
 class Command(ABC):
@@ -19,6 +19,7 @@ class Command(ABC):
         key: its key, in Textual's notation; empty for none.
         label: one word for the footer; empty keeps it out of there.
         fades: its key is not offered while it is unavailable.
+        turn_key: its key while a turn has the focus; empty for none.
     """
 
     name: ClassVar[str]
@@ -29,17 +30,18 @@ class Command(ABC):
     key: ClassVar[str] = ""
     label: ClassVar[str] = ""
     fades: ClassVar[bool] = False
+    turn_key: ClassVar[str] = ""
 
-    def available(self, chat: "ChatScreen") -> str | None:
+    def available(self, chat: "Front") -> str | None:
         """Return why the command cannot be used now, as one sentence; ``None`` when it can."""
         return None
 
     @abstractmethod
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Do it.
 
         Args:
-            chat: the screen it acts on.
+            chat: what shows the chat.
             argument: what stood behind the name, stripped.
 
         Raises:

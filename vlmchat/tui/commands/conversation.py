@@ -8,7 +8,7 @@ from vlmchat.tui.commands.base import Command
 from vlmchat.tui.pasted import parse_paths
 
 if TYPE_CHECKING:
-    from vlmchat.tui.screens.chat import ChatScreen
+    from vlmchat.tui.front import Front
 
 
 class Attach(Command):
@@ -21,14 +21,14 @@ class Attach(Command):
     key = "ctrl+o"
     label = "Attach"
 
-    def available(self, chat: "ChatScreen") -> str | None:
+    def available(self, chat: "Front") -> str | None:
         """Need a model that sees."""
         model = chat.session.engine.model
         if model is not None and not model.images:
             return f"{visible_line(model.title)} takes no pictures: choose another model."
         return None
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Attach the files, or open the picker."""
         if argument:
             chat.attach(parse_paths(argument))
@@ -43,18 +43,18 @@ class Detach(Command):
     help = "Remove an attachment by number or name, the last one, or all"
     arguments = "[NUMBER | NAME | all]"
 
-    def available(self, chat: "ChatScreen") -> str | None:
+    def available(self, chat: "Front") -> str | None:
         """Need something attached."""
-        return None if chat.attachments else "Nothing is attached."
+        return None if chat.attachments.media else "Nothing is attached."
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Remove what is named."""
-        held = chat.attachments
+        held = chat.attachments.media
         if argument == "all":
-            chat.set_attachments([])
+            chat.attachments.media = []
             return
         if not argument:
-            chat.set_attachments(held[:-1])
+            chat.attachments.media = held[:-1]
             return
         kept = [
             media
@@ -63,7 +63,7 @@ class Detach(Command):
         ]
         if len(kept) == len(held):
             raise UsageError(f"No attachment is called “{visible_line(argument)}”.")
-        chat.set_attachments(kept)
+        chat.attachments.media = kept
 
 
 class New(Command):
@@ -73,9 +73,9 @@ class New(Command):
     aliases = ("clear",)
     help = "Start a new conversation"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Forget the conversation; drafts, chips and the queue stay."""
-        await chat.session.reset()
+        await chat.new_conversation()
 
 
 class System(Command):
@@ -86,10 +86,10 @@ class System(Command):
     arguments = "[TEXT | none]"
     prefilled = True
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Set, remove or show it."""
         if argument:
-            chat.session.system = "" if argument.lower() == "none" else argument
+            chat.session.set_system("" if argument.lower() == "none" else argument)
         await chat.show_system()
 
 
@@ -102,11 +102,11 @@ class Stop(Command):
     label = "Stop"
     fades = True
 
-    def available(self, chat: "ChatScreen") -> str | None:
+    def available(self, chat: "Front") -> str | None:
         """Need an answer."""
         return None if chat.session.answering else "Nothing is being answered."
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Stop it."""
         chat.session.stop()
 
@@ -119,7 +119,7 @@ class SetParameter(Command):
     arguments = "[PARAMETER [VALUE | default]]"
     prefilled = True
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Set one, or show."""
         from vlmchat.settings import SamplingSettings, parse_sampling
 

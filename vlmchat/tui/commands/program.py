@@ -2,12 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from vlmchat.errors import UsageError
-from vlmchat.text import visible_line
 from vlmchat.tui.commands.base import Command
 
 if TYPE_CHECKING:
-    from vlmchat.tui.screens.chat import ChatScreen
+    from vlmchat.tui.front import Front
 
 
 class Restart(Command):
@@ -16,7 +14,7 @@ class Restart(Command):
     name = "restart"
     help = "Restart the engine (or ask the server again)"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Stop what is being answered and bring the engine up again."""
         chat.session.stop()
         chat.session.engine.restart()
@@ -31,13 +29,13 @@ class Log(Command):
     label = "Log"
     fades = True
 
-    def available(self, chat: "ChatScreen") -> str | None:
+    def available(self, chat: "Front") -> str | None:
         """Need an engine of ours."""
         if chat.session.engine.kind == "remote":
             return "The engine runs elsewhere: its log is there too."
         return None
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Show them over the chat."""
         chat.open_log()
 
@@ -49,15 +47,12 @@ class Theme(Command):
     help = "Change the colours; without a name, opens the list"
     arguments = "[NAME]"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Change them, or open the list."""
         if not argument:
             chat.open_themes()
-        elif argument in chat.app.available_themes:
-            chat.app.theme = argument
         else:
-            names = ", ".join(sorted(chat.app.available_themes))
-            raise UsageError(f"There is no theme “{visible_line(argument)}”: there are {names}.")
+            chat.set_theme(argument)
 
 
 class Help(Command):
@@ -69,7 +64,7 @@ class Help(Command):
     key = "f1"
     label = "Help"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Show it over the chat."""
         chat.open_help()
 
@@ -83,6 +78,6 @@ class Quit(Command):
     key = "ctrl+q"
     label = "Quit"
 
-    async def run(self, chat: "ChatScreen", argument: str) -> None:
+    async def run(self, chat: "Front", argument: str) -> None:
         """Leave."""
-        chat.app.exit(return_code=0)
+        chat.quit()

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from textual.binding import Binding
 
 from vlmchat.errors import UsageError
-from vlmchat.tui.commands import conversation, program
+from vlmchat.tui.commands import branches, conversation, program, threads
 from vlmchat.tui.commands.base import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -16,6 +16,28 @@ COMMANDS: tuple[Command, ...] = (
     conversation.System(),
     conversation.Stop(),
     conversation.SetParameter(),
+    branches.Edit(),
+    branches.Regenerate(),
+    branches.Continue(),
+    branches.Fork(),
+    branches.PreviousVersion(),
+    branches.NextVersion(),
+    branches.TreeView(),
+    branches.Compare(),
+    branches.Good(),
+    branches.Bad(),
+    branches.Better(),
+    branches.Provenance(),
+    branches.Copy(),
+    branches.CopyCode(),
+    threads.Chats(),
+    threads.Search(),
+    threads.Find(),
+    threads.Rename(),
+    threads.Pin(),
+    threads.Archive(),
+    threads.Delete(),
+    threads.Undelete(),
     program.Restart(),
     program.Log(),
     program.Theme(),
@@ -80,11 +102,30 @@ def bindings() -> list[Binding]:
     ]
 
 
+def turn_bindings() -> list[Binding]:
+    """Return a binding for each command that has a key of its own on a focused turn."""
+    return [
+        Binding(
+            command.turn_key,
+            f"screen.command('{command.name}')",
+            command.name.capitalize(),
+            show=command.turn_key.isalpha() and len(command.turn_key) == 1,
+            tooltip=command.help,
+            id=f"turn.{command.name}",
+        )
+        for command in COMMANDS
+        if command.turn_key
+    ]
+
+
 def help_rows() -> list[tuple[str, str]]:
     """Return how each command is written, and what it does and by which key."""
     rows = []
     for command in COMMANDS:
-        key = f" ({_key_name(command.key)})" if command.key else ""
+        names = [_key_name(command.key)] if command.key else []
+        if command.turn_key:
+            names.append(f"{_key_name(command.turn_key)} on a turn")
+        key = f" ({', '.join(names)})" if names else ""
         also = "".join(f", /{alias}" for alias in command.aliases)
         rows.append((f"{command.usage}{also}", f"{command.help}{key}"))
     return rows

@@ -1,38 +1,37 @@
 """The chat: transcript, queue, composer, status. It draws the session and forwards to it."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalGroup
-from textual.screen import Screen
-from textual.widgets import Footer
+from textual.widgets import Footer, Static
 
-from vlmchat.chat.messages import Media
 from vlmchat.errors import UsageError, VlmchatError
-from vlmchat.text import visible_line
+from vlmchat.tui.attachments import Attachments
 from vlmchat.tui.commands import registry
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
 from vlmchat.tui.pasted import pasted_files, split_paths
+from vlmchat.tui.question import NoticeKind, Question
+from vlmchat.tui.screens.beside import Beside
 from vlmchat.tui.session import ChatSession
-from vlmchat.tui.turns import Exchange, NoticeKind, Question
+from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets.chips import Chip, Chips
 from vlmchat.tui.widgets.composer import Composer
 from vlmchat.tui.widgets.queue import QueueList, QueueRow
-from vlmchat.tui.widgets.status import LoadingLine, StatusBar, StatusFacts
-from vlmchat.tui.widgets.transcript import Transcript
+from vlmchat.tui.widgets.status import LoadingLine, StandingWarning, StatusBar, StatusFacts
+from vlmchat.tui.widgets.transcript import Item, Transcript
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
-    from vlmchat.tui.widgets.turns import AnswerTurn
+    from vlmchat.tui.widgets.turns import TurnView
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(Beside):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(registry.bindings())
@@ -40,16 +39,17 @@ class ChatScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__(id="chat")
         self.session = ChatSession(NoEngine(), self)
-        self.attachments: list[Media] = []
-        self._reading = 0
-        # First come, first served: a question waits for the pictures that were named before it.
-        self._in_order = asyncio.Lock()
-        self._answers: dict[int, AnswerTurn] = {}
+        self.attachments = Attachments(self._show_chips, self._complain)
+        self._shown_tree = self.session.tree
         self._told: set[str] = set()
+        self._editing: Turn | None = None
+        self._first_system = ""
 
     def compose(self) -> ComposeResult:
         """Lay out the chat from top to bottom."""
+        yield StandingWarning()
         yield Transcript()
+        yield Static("↓ new text below (End)", id="behind")
         yield LoadingLine()
         yield QueueList()
         with VerticalGroup(id="prompt"):
@@ -61,13 +61,16 @@ class ChatScreen(Screen[None]):
     def on_mount(self) -> None:
         """Let the person write at once."""
         self.query_one(Composer).focus()
+        self.query_one("#behind").display = False
+        self.watch(self.query_one(Transcript), "behind", self._show_behind)
         self._show_state()
 
     def connect(self, engine: EngineKeeper, settings: "Settings") -> None:
         """Take the engine and the settings, and begin to answer what is queued."""
         self.session.engine = engine
         self.session.sampling = settings.sampling.as_sampling()
-        if not self.session.exchanges:  # a conversation that was brought back has its own
+        self._first_system = settings.chat.system
+        if not self.session.tree.roots:  # a conversation that was brought back has its own
             self.session.system = settings.chat.system
         self.query_one(Composer).enter_sends = settings.ui.enter == "send"
         engine.listen(self._on_engine_event)
@@ -87,35 +90,62 @@ class ChatScreen(Screen[None]):
 
     # What the session tells (see SessionView) ----------------------------------------------
 
-    async def exchange_started(self, exchange: Exchange) -> None:
-        """Draw a question and the place of its answer."""
+    async def turn_added(self, turn: Turn) -> None:
+        """Draw a turn at the end."""
+        await self.query_one(Transcript).add(self._item(turn))
+        self._show_state()
+
+    async def turn_grew(self, turn: Turn, piece: str) -> None:
+        """Draw what a reply grew by."""
+        from vlmchat.tui.widgets.turns import AnswerTurn
+
+        transcript = self.query_one(Transcript)
+        widget = transcript.widget_of(turn)
+        if isinstance(widget, AnswerTurn):
+            await widget.grow()
+        transcript.mark_behind()
+
+    async def turn_ended(self, turn: Turn) -> None:
+        """Draw the end of a reply."""
+        from vlmchat.tui.widgets.turns import AnswerTurn
+
+        widget = self.query_one(Transcript).widget_of(turn)
+        if isinstance(widget, AnswerTurn):
+            await widget.end()
+        self._show_state()
+
+    async def path_changed(self) -> None:
+        """Draw another path, or another conversation."""
+        transcript = self.query_one(Transcript)
+        same = self._shown_tree is self.session.tree
+        self._shown_tree = self.session.tree
+        if not same:
+            self._editing = None
+        items = [self._item(turn) for turn in self.session.path]
+        if not same and self.session.system:
+            items.insert(0, self._system_item())
+        await transcript.show(items, keep_notices=same)
+        self._draw_heads()
+        self.threads_changed()
+        self._show_state()
+
+    def _item(self, turn: Turn) -> Item:
+        text = turn.text
+        return Item(
+            lambda: self._widget(turn),
+            (len(text), text.count("\n") + 3 * len(turn.media)),
+            turn,
+        )
+
+    def _widget(self, turn: Turn) -> "TurnView":
         from vlmchat.tui.widgets.turns import AnswerTurn, QuestionTurn
 
-        turn = AnswerTurn(exchange)
-        self._answers[id(exchange)] = turn
-        transcript = self.query_one(Transcript)
-        await transcript.add(QuestionTurn(exchange.question))
-        await transcript.add(turn)
-        transcript.anchor()
-        self._show_state()
+        make = AnswerTurn if turn.role == "assistant" else QuestionTurn
+        return make(turn, self._place)
 
-    async def answer_grew(self, exchange: Exchange, piece: str) -> None:
-        """Draw one more piece of an answer."""
-        if turn := self._answers.get(id(exchange)):
-            await turn.grow(piece)
-
-    async def exchange_ended(self, exchange: Exchange) -> None:
-        """Draw the end of an answer."""
-        if turn := self._answers.pop(id(exchange), None):
-            await turn.end()
-        self._show_state()
-
-    async def conversation_cleared(self) -> None:
-        """Empty the transcript; what is written or queued stays."""
-        await self.query_one(Transcript).clear()
-        if self.session.system:
-            await self.show_system()
-        self._show_state()
+    def _place(self, turn: Turn) -> tuple[int, int]:
+        siblings = self.session.tree.siblings(turn)
+        return siblings.index(turn) + 1, len(siblings)
 
     def queue_changed(self) -> None:
         """Draw the queue."""
@@ -125,17 +155,28 @@ class ChatScreen(Screen[None]):
     def give_back(self, question: Question) -> bool:
         """Put a question back into the composer when that is free."""
         composer = self.query_one(Composer)
-        if composer.text or self.attachments or self._reading:
+        if composer.text or self.attachments:
             return False
-        composer.prepend(question.text)
-        self.set_attachments(list(question.media))
+        self.write(question.text, question.instead_of)
+        self.attachments.media = list(question.media)
         return True
 
     def notice(self, text: str, kind: NoticeKind = "note") -> None:
         """Show one sentence in the transcript."""
+        self._say(text, kind, stays=False)
+
+    def _say(self, text: str, kind: NoticeKind, *, stays: bool) -> None:
         from vlmchat.tui.widgets.turns import Notice
 
-        self.query_one(Transcript).mount(Notice(text, kind))
+        item = Item(lambda: Notice(text, kind), (len(text), 0), stays=stays)
+        self.run_worker(self.query_one(Transcript).add(item), group="notices")
+
+    def _complain(self, sentence: str) -> None:
+        self.notice(sentence, "error")
+
+    def warn(self, sentence: str) -> None:
+        """Show a sentence for as long as the chat runs."""
+        self.query_one(StandingWarning).say(sentence)
 
     # What the engine tells ---------------------------------------------------------------------
 
@@ -147,7 +188,7 @@ class ChatScreen(Screen[None]):
             model = event.status.model
             if model is not None and model.notice and model.notice not in self._told:
                 self._told.add(model.notice)
-                self.notice(model.notice, "note")
+                self._say(model.notice, "note", stays=True)
         self._show_state()
 
     def _advice(self, event: EngineFailed) -> list[str]:
@@ -162,7 +203,8 @@ class ChatScreen(Screen[None]):
         status = session.engine.status
         answering = status.stage == "ready" and session.answering
         context = session.context
-        speeds = (item.answer.tokens_per_second for item in reversed(session.exchanges))
+        replies = (turn.reply for turn in reversed(session.path) if turn.reply)
+        speeds = (reply.tokens_per_second for reply in replies)
         self.query_one(StatusBar).show(
             StatusFacts(
                 "answering" if answering else status.stage,
@@ -173,6 +215,9 @@ class ChatScreen(Screen[None]):
             )
         )
         self.refresh_bindings()
+
+    def _show_behind(self, behind: bool) -> None:
+        self.query_one("#behind").display = behind
 
     # What the person writes ----------------------------------------------------------------------
 
@@ -190,23 +235,64 @@ class ChatScreen(Screen[None]):
             composer.clear_draft()
             await self.run_command(*command)
             return
-        if not text.strip() and not paths and not self.attachments and not self._reading:
-            composer.clear_draft()  # spaces are nothing, and would make a command after them text
-            return
         composer.clear_draft()
+        if not text.strip() and not paths and not self.attachments:
+            return  # spaces are nothing, and would make a command after them text
         if paths:
             self.attach(paths)
             if not text.strip():
                 return
-        self.query_one(Transcript).anchor()
-        self.run_worker(self._submit(text), group="prompt")
+        instead_of, self._editing = self._editing, None
+        self._show_editing()
+        self.query_one(Transcript).follow()
+        if instead_of is not None and instead_of.role == "assistant":
+            self.run_worker(self._correct(instead_of, text), group="prompt")
+        else:
+            self.run_worker(self._submit(text, instead_of), group="prompt")
 
-    async def _submit(self, text: str) -> None:
-        async with self._in_order:
-            media = tuple(self.attachments)
-            self.set_attachments([])
-            if not self.session.submit(text, media):
+    async def _submit(self, text: str, instead_of: Turn | None) -> None:
+        async with self.attachments.settled():
+            media = self.attachments.take()
+            if not self.session.submit(text, media, instead_of):
                 self.query_one(Composer).prepend(text)
+
+    async def _correct(self, reply: Turn, text: str) -> None:
+        try:
+            await self.session.correct(reply, text)
+        except VlmchatError as error:
+            self.write(text, reply)
+            self.notice(str(error), "error")
+
+    def write(self, text: str, instead_of: Turn | None = None) -> None:
+        """Put `text` into the composer, to take the place of a turn when it is sent."""
+        composer = self.query_one(Composer)
+        composer.prepend(text)
+        composer.focus()
+        self._editing = instead_of
+        self._show_editing()
+
+    def _show_editing(self) -> None:
+        prompt = self.query_one("#prompt")
+        what = "answer" if self._editing and self._editing.role == "assistant" else "question"
+        hint = f"Editing the {what} · Esc leaves it as it was"
+        prompt.border_title = hint if self._editing else ""
+
+    def on_key(self, event: events.Key) -> None:
+        """Leave an edit; the turn stays as it was."""
+        if event.key == "escape" and self._editing is not None and not self.session.answering:
+            event.stop()
+            self._editing = None
+            self._show_editing()
+            self.query_one(Composer).clear_draft()
+            self.attachments.media = []
+
+    def compose_on(self) -> None:
+        """Go back to writing."""
+        self.query_one(Composer).focus()
+
+    def action_compose_on(self) -> None:
+        """Go back to writing (for key bindings)."""
+        self.compose_on()
 
     @on(Composer.FilesPasted)
     def _files_pasted(self, event: Composer.FilesPasted) -> None:
@@ -215,7 +301,7 @@ class ChatScreen(Screen[None]):
     @on(Composer.ReachedBack)
     def _reached_back(self, event: Composer.ReachedBack) -> None:
         if event.key == "backspace":
-            self.set_attachments(self.attachments[:-1])
+            self.attachments.media = self.attachments.media[:-1]
         elif self.session.queue:
             self._edit_queued(self.session.queue[-1].number)
 
@@ -231,10 +317,8 @@ class ChatScreen(Screen[None]):
     def _edit_queued(self, number: int) -> None:
         question = self.session.withdraw(number)
         if question is not None:
-            composer = self.query_one(Composer)
-            composer.prepend(question.text)
-            self.set_attachments([*question.media, *self.attachments])
-            composer.focus()
+            self.write(question.text, question.instead_of)
+            self.attachments.media = [*question.media, *self.attachments.media]
 
     # Attachments ------------------------------------------------------------------------------
 
@@ -245,42 +329,64 @@ class ChatScreen(Screen[None]):
 
     def attach(self, paths: Sequence[Path]) -> None:
         """Read these pictures and put them before the next question."""
-        self._reading += len(paths)
-        self._show_chips()
-        self.run_worker(self._read_in(paths), group="prompt")
-
-    async def _read_in(self, paths: Sequence[Path]) -> None:
-        from vlmchat.media.images import load_media
-
-        async with self._in_order:
-            for path in paths:
-                try:
-                    media = await asyncio.to_thread(load_media, path)
-                    if media not in self.attachments:
-                        self.attachments.append(media)
-                except VlmchatError as error:
-                    self.notice(str(error), "error")
-                except MemoryError:
-                    self.notice(
-                        f"“{visible_line(path.name)}” does not fit into memory: make it smaller.",
-                        "error",
-                    )
-                finally:
-                    self._reading -= 1
-                    self._show_chips()
-
-    def set_attachments(self, media: list[Media]) -> None:
-        """Make `media` what goes with the next question."""
-        self.attachments = media
-        self._show_chips()
+        self.run_worker(self.attachments.read(paths), group="prompt")
 
     def _show_chips(self) -> None:
-        self.query_one(Chips).show(self.attachments, self._reading)
+        self.query_one(Chips).show(self.attachments.media, self.attachments.reading)
 
     @on(Chip.Removed)
     def _chip_removed(self, event: Chip.Removed) -> None:
-        self.set_attachments([item for item in self.attachments if item is not event.media])
+        kept = [item for item in self.attachments.media if item is not event.media]
+        self.attachments.media = kept
         self.query_one(Composer).focus()
+
+    # Turns ------------------------------------------------------------------------------------
+
+    def selected(self) -> Turn | None:
+        """Return the turn with the focus."""
+        from vlmchat.tui.widgets.turns import TurnView
+
+        widgets = self.focused.ancestors_with_self if self.focused else ()
+        return next((item.turn for item in widgets if isinstance(item, TurnView)), None)
+
+    def changed(self, turn: Turn) -> None:
+        """Draw the turn's label anew."""
+        from vlmchat.tui.widgets.turns import TurnView
+
+        widget = self.query_one(Transcript).widget_of(turn)
+        if isinstance(widget, TurnView) and widget.is_mounted:
+            widget.draw_head()
+
+    def _draw_heads(self) -> None:
+        from vlmchat.tui.widgets.turns import TurnView
+
+        for widget in self.query(TurnView):
+            if widget.is_mounted:
+                widget.draw_head()
+
+    async def go_to(self, turn: Turn) -> None:
+        """Show `turn`, on whatever branch it is, and give it the focus."""
+        await self.session.go_to(turn)
+        widget = await self.query_one(Transcript).reveal(turn)
+        if widget is not None:
+            widget.focus(scroll_visible=False)
+
+    async def action_step_turn(self, step: int) -> None:
+        """Go to the turn before or after the one with the focus; behind the last one, write."""
+        path, turn = self.session.path, self.selected()
+        if not path:
+            return
+        place = path.index(turn) + step if turn in path else len(path) - 1
+        if place >= len(path):
+            self.query_one(Transcript).follow()
+            self.compose_on()
+        elif place >= 0:
+            await self.go_to(path[place])
+
+    async def action_end_turn(self, place: int) -> None:
+        """Go to the first turn or the last one."""
+        if self.session.path:
+            await self.go_to(self.session.path[place])
 
     # Commands ---------------------------------------------------------------------------------
 
@@ -314,14 +420,22 @@ class ChatScreen(Screen[None]):
         except VlmchatError as error:
             self.notice(str(error), "error")
 
+    async def new_conversation(self) -> None:
+        """Begin a new conversation; drafts, chips and the queue stay."""
+        await self.session.reset(self._first_system)
+
     async def show_system(self) -> None:
         """Show the system prompt in the transcript."""
-        from vlmchat.tui.widgets.turns import SystemTurn
-
         if self.session.system:
-            await self.query_one(Transcript).add(SystemTurn(self.session.system))
+            await self.query_one(Transcript).add(self._system_item())
         else:
             self.notice("There is no system prompt.", "note")
+
+    def _system_item(self) -> Item:
+        from vlmchat.tui.widgets.turns import SystemTurn
+
+        system = self.session.system
+        return Item(lambda: SystemTurn(system), (len(system), system.count("\n")))
 
     def action_page(self, direction: int) -> None:
         """Scroll the transcript by a page."""
@@ -330,33 +444,3 @@ class ChatScreen(Screen[None]):
             transcript.scroll_page_up(animate=False)
         else:
             transcript.scroll_page_down(animate=False)
-
-    # What opens over the chat ------------------------------------------------------------------
-
-    def open_picker(self) -> None:
-        """Let the person choose picture files."""
-        from vlmchat.tui.screens.picker import Picker
-
-        def chosen(paths: list[Path] | None) -> None:
-            if paths:
-                self.attach(paths)
-
-        self.app.push_screen(Picker(), chosen)
-
-    def open_log(self) -> None:
-        """Show the end of the engine's log."""
-        from vlmchat.tui.screens.pager import LogPager
-
-        self.app.push_screen(LogPager(self.session.engine.log_tail()))
-
-    def open_help(self) -> None:
-        """Show keys and commands."""
-        from vlmchat.tui.screens.pager import HelpPager
-
-        self.app.push_screen(HelpPager())
-
-    def open_themes(self) -> None:
-        """Let the person choose the colours."""
-        from vlmchat.tui.screens.theme_picker import ThemePicker
-
-        self.app.push_screen(ThemePicker())

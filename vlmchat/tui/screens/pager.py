@@ -33,7 +33,7 @@ class Pager(ModalScreen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,f1,f2", "dismiss", "Close"),
+        Binding("escape,q,f1,f2,i", "dismiss", "Close"),
     ]
 
     def __init__(self, title: str) -> None:
@@ -83,13 +83,14 @@ class HelpPager(Pager):
         """Return the help made from the registry."""
         return VerticalGroup(
             Static("Keys", classes="help-title"),
-            *(_help_row(key, what) for key, what in _KEYS),
+            *(row_of(key, what) for key, what in _KEYS),
             Static("Commands", classes="help-title"),
-            *(_help_row(usage, what) for usage, what in registry.help_rows()),
+            *(row_of(usage, what) for usage, what in registry.help_rows()),
         )
 
 
-def _help_row(left: str, right: str) -> Widget:
+def row_of(left: str, right: str) -> Widget:
+    """Return a row of a name and what it stands for, neither of them markup."""
     return HorizontalGroup(
         Static(left, classes="help-left", markup=False),
         Static(right, classes="help-right", markup=False),

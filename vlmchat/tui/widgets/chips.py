@@ -11,7 +11,7 @@ from vlmchat.text import human_bytes, visible_line
 
 def describe(media: Media) -> str:
     """Return a picture's name, size in pixels and size in bytes, safe to show."""
-    size = human_bytes(len(media.data))
+    size = human_bytes(media.size)
     return f"{visible_line(media.name)}  {media.width}×{media.height} · {size}"
 
 

@@ -26,6 +26,7 @@ class Composer(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pageup", "screen.page(-1)", "Scroll up", show=False),
         Binding("pagedown", "screen.page(1)", "Scroll down", show=False),
+        Binding("alt+up", "screen.step_turn(-1)", "Go to the turns", show=False),
     ]
 
     class Submitted(Message):

@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from vlmchat.text import visible_line
-from vlmchat.tui.turns import Question
+from vlmchat.tui.question import Question
 
 
 class QueueButton(Static):

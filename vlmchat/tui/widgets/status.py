@@ -119,3 +119,16 @@ def progress_text(status: EngineStatus) -> str:
         digits = 1 if unit == 1e9 else 0
         return f"{status.done / unit:.{digits}f} of {status.total / unit:.{digits}f} {name}"
     return f"{status.done} of {status.total}"
+
+
+class StandingWarning(Static):
+    """A sentence that stays: something is wrong for as long as the chat runs."""
+
+    def __init__(self) -> None:
+        super().__init__(id="warning", markup=False)
+        self.display = False
+
+    def say(self, sentence: str) -> None:
+        """Show the sentence."""
+        self.update(Content(f"⚠ {visible_line(sentence)}"))
+        self.display = True

@@ -1,9 +1,54 @@
-"""Where the turns are shown."""
+"""Where the turns are shown.
 
+Only what is near the part that is looked at exists as widgets; the rest is two empty spaces of
+about the right height: a conversation of ten thousand messages opens and scrolls like one of ten.
+"""
+
+import asyncio
+import contextlib
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalGroup, VerticalScroll
+from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
+
+from vlmchat.tui.tree import Turn
+
+# Turns are made before they come into sight: so many screens before, and at most so many at once.
+_MARGIN_SCREENS = 1.0
+_KEPT_SCREENS = 4.0
+_LAYOUT_SECONDS = 1.0
+_FIRST = 12
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """One thing in the transcript, which may exist as a widget or not.
+
+    Attributes:
+        make: returns its widget.
+        size: characters and line breaks in it, from which its height is guessed.
+        turn: what it shows, if it is a turn.
+        stays: it is kept when another conversation is shown.
+        widget: while it exists.
+    """
+
+    make: Callable[[], Widget]
+    size: tuple[int, int] = (0, 0)
+    turn: Turn | None = None
+    stays: bool = False
+    widget: Widget | None = field(default=None, init=False)
+
+    def guess(self, width: int) -> int:
+        """Return about how many rows it takes."""
+        characters, breaks = self.size
+        return 4 + characters // max(width - 6, 20) + breaks
 
 
 class Welcome(VerticalGroup):
@@ -24,28 +69,346 @@ class Welcome(VerticalGroup):
         )
 
 
+class _Space(Widget):
+    """Stands for turns that are not there."""
+
+    DEFAULT_CSS = "_Space { width: 1; height: 0; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = 0
+
+    def render(self) -> str:
+        """Be empty."""
+        return ""
+
+    def take(self, rows: int) -> None:
+        """Become so high."""
+        self.rows = max(0, rows)
+        self.styles.height = self.rows
+
+
 class Transcript(VerticalScroll):
     """All turns, following the newest unless the person scrolled up."""
 
+    DEFAULT_CSS = """
+    Transcript > .-measuring { position: absolute; visibility: hidden; }
+    """
+
+    behind = reactive(False)
+    """Whether there is newer text below what is looked at."""
+
     def __init__(self) -> None:
         super().__init__(id="transcript")
+        self.items: list[Item] = []
+        self._low = self._high = 0  # items[low:high] exist as widgets
+        self._above, self._below = _Space(), _Space()
+        self._changing = asyncio.Lock()
+        self._filling: asyncio.Task[None] | None = None
+        self._following = True
 
     def compose(self) -> ComposeResult:
         """Begin with the welcome."""
+        yield self._above
         yield Welcome()
+        yield self._below
 
     def on_mount(self) -> None:
         """Follow what comes."""
         self.anchor()
 
-    async def add(self, turn: Widget) -> None:
-        """Append a turn."""
-        if not turn.has_class("notice"):
-            await self.query(Welcome).remove()
-        await self.mount(turn)
+    def on_unmount(self) -> None:
+        """Stop filling."""
+        if self._filling is not None:
+            self._filling.cancel()
 
-    async def clear(self) -> None:
-        """Empty the transcript."""
-        await self.remove_children()
-        await self.mount(Welcome())
+    # What is shown ----------------------------------------------------------------------------
+
+    def widget_of(self, turn: Turn) -> Widget | None:
+        """Return the widget that shows `turn`, if it exists just now."""
+        item = self._item_of(turn)
+        return item.widget if item else None
+
+    def _item_of(self, turn: Turn) -> Item | None:
+        return next((item for item in reversed(self.items) if item.turn is turn), None)
+
+    async def add(self, item: Item) -> None:
+        """Append an item."""
+        async with self._changing:
+            await self._append(item)
+
+    async def _append(self, item: Item) -> None:
+        if item.turn is not None:
+            await self.query(Welcome).remove()
+        self.items.append(item)
+        if self._high == len(self.items) - 1:
+            item.widget = item.make()
+            self._high += 1
+            await self.mount(item.widget, before=self._below)
+        else:
+            self._below.take(self._below.rows + item.guess(self.size.width))
+        self.mark_behind()
+
+    async def show(self, items: Sequence[Item], keep_notices: bool) -> None:
+        """Show these items instead of those, keeping the turns that begin both.
+
+        Args:
+            items: all items of a path, oldest first.
+            keep_notices: the same conversation is shown, and what the program said in it stays.
+        """
+        async with self._changing:
+            kept = self._common(items) if keep_notices else 0
+            stays = [item for item in self.items[kept:] if item.stays]
+            turns = sum(item.turn is not None for item in self.items[:kept])
+            new = list(items)[turns:]
+            if keep_notices and not new:
+                stays = [item for item in self.items[kept:] if item.turn is None]
+            keep = {id(item) for item in stays}
+            gone = [item for item in self.items[kept:] if id(item) not in keep]
+            with self.app.batch_update():
+                await self._unmake(gone)
+                self._low, self._high = min(self._low, kept), min(self._high, kept)
+                self.items = self.items[:kept]
+                for item in stays:
+                    await self._keep(item)
+                await self._extend(new)
+            if not any(item.turn for item in self.items) and not self.query(Welcome):
+                await self.mount(Welcome(), after=self._above)
+            self.anchor()
+        self.fill()
+
+    def _common(self, items: Sequence[Item]) -> int:
+        """Return how many of the present items, notices included, go before what is new."""
+        turns = [item.turn for item in items]
+        found, kept = 0, 0
+        for index, item in enumerate(self.items):
+            if item.turn is None:
+                continue
+            if found == len(turns) or item.turn is not turns[found]:
+                break
+            found, kept = found + 1, index + 1
+        return kept
+
+    async def _keep(self, item: Item) -> None:
+        """Put an item behind the others, with its widget if it has one."""
+        self.items.append(item)
+        if self._high == len(self.items) - 1:
+            self._high += 1
+            if item.widget is None:
+                item.widget = item.make()
+                await self.mount(item.widget, before=self._below)
+
+    async def _extend(self, new: list[Item]) -> None:
+        """Append many items, of which only the last come into being at once."""
+        if not new:
+            return
+        await self.query(Welcome).remove()
+        if len(new) <= _FIRST and self._high == len(self.items):
+            self.items += new
+            await self._make_behind(new)
+            return
+        await self._unmake(self.items)
+        self.items += new
+        self._low = max(0, len(self.items) - _FIRST)
+        self._high = self._low
+        width = self.size.width
+        self._above.take(sum(item.guess(width) for item in self.items[: self._low]))
+        self._below.take(0)
+        await self._make_behind(self.items[self._low :])
+
+    async def _make_behind(self, items: list[Item]) -> None:
+        widgets = []
+        for item in items:
+            item.widget = item.make()
+            widgets.append(item.widget)
+        self._high += len(items)
+        await self.mount_all(widgets, before=self._below)
+
+    async def _unmake(self, items: Sequence[Item]) -> None:
+        widgets = [item.widget for item in items if item.widget is not None]
+        for item in items:
+            item.widget = None
+        if widgets:
+            await self.remove_children(widgets)
+
+    async def reveal(self, turn: Turn) -> Widget | None:
+        """Make `turn` exist, scroll to it, and return its widget; none if it is not shown."""
+        item = self._item_of(turn)
+        if item is None:
+            return None
+        async with self._changing:
+            if item.widget is None:
+                await self._jump_to(self.items.index(item))
+        assert item.widget is not None
+        self.release_anchor()
+        item.widget.scroll_visible(animate=False, top=item.widget.size.height > self.size.height)
+        self.fill()
+        return item.widget
+
+    # Following --------------------------------------------------------------------------------
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the newest text is in sight."""
+        return self._high == len(self.items) and self.scroll_y >= self.max_scroll_y
+
+    def mark_behind(self) -> None:
+        """Note that there is new text; it is behind unless the newest is followed."""
+        if not self._following:
+            self.behind = True
+
+    def anchor(self, anchor: bool = True) -> None:
+        """Follow what comes."""
+        self._following = anchor
+        super().anchor(anchor)
+
+    def release_anchor(self) -> None:
+        """Follow no more: the person looks at something else."""
+        self._following = False
+        super().release_anchor()
+
+    def follow(self) -> None:
+        """Go to the end and stay there."""
+        self.behind = False
+        if self._high < len(self.items):
+            self.run_worker(self._jump_to_end(), group="transcript")
         self.anchor()
+
+    async def _jump_to_end(self) -> None:
+        async with self._changing:
+            await self._jump_to(len(self.items) - 1)
+        self.anchor()
+
+    # Making and unmaking ----------------------------------------------------------------------
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Have what comes into sight made."""
+        super().watch_scroll_y(old_value, new_value)
+        if self.at_end:
+            self._following, self.behind = True, False
+        self.fill()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fill what became visible."""
+        self.fill()
+
+    def fill(self) -> None:
+        """Make and unmake widgets until the surroundings of what is looked at are there."""
+        if self._filling is None or self._filling.done():
+            self._filling = asyncio.create_task(self._fill())
+
+    async def _fill(self) -> None:
+        while self.is_attached:
+            async with self._changing:
+                if not await self._fill_once():
+                    return
+
+    async def _fill_once(self) -> bool:
+        """Do the one thing that is most needed; false when all is well."""
+        height = self.size.height
+        if not height:
+            return False
+        top, bottom = self.scroll_y, self.scroll_y + height
+        low, high = self._above.rows, self.virtual_size.height - self._below.rows
+        if (self._low and bottom < low) or (self._high < len(self.items) and top > high):
+            await self._jump_to(self._index_at(int(top)))
+            return True
+        if self._low and low > top - _MARGIN_SCREENS * height:
+            await self._make_one_above()
+            return True
+        if self._high < len(self.items) and high < bottom + _MARGIN_SCREENS * height:
+            await self._make_one_below()
+            return True
+        return await self._unmake_far(top - _KEPT_SCREENS * height, bottom + _KEPT_SCREENS * height)
+
+    async def _make_one_above(self) -> None:
+        """Make the item before the first one, without moving what is looked at."""
+        item = self.items[self._low - 1]
+        widget = item.make()
+        widget.add_class("-measuring")
+        await self.mount(widget, after=self._above)
+        await self._laid_out()
+        rows = _rows(widget) or item.guess(self.size.width)
+        item.widget = widget
+        self._low -= 1
+        spare = self._above.rows - rows
+        # The guesses were wrong by this much; it shows only where nothing is left above.
+        left = spare if self._low == 0 or spare < 0 else 0
+        self._above.take(0 if self._low == 0 else spare)
+        widget.remove_class("-measuring")
+        if left and not self._following:
+            self.scroll_to(y=self.scroll_y - left, animate=False, force=True, immediate=True)
+        await self._laid_out()
+
+    async def _make_one_below(self) -> None:
+        item = self.items[self._high]
+        rows = item.guess(self.size.width)
+        self._below.take(0 if self._high + 1 == len(self.items) else self._below.rows - rows)
+        await self._make_behind([item])
+        await self._laid_out()
+
+    async def _unmake_far(self, top: float, bottom: float) -> bool:
+        """Unmake one widget that lies outside; false when there is none."""
+        if self._high - self._low <= _FIRST:
+            return False
+        first, last = self.items[self._low], self.items[self._high - 1]
+        if first.widget is not None and self._above.rows + _rows(first.widget) < top:
+            if first.widget.has_focus_within:
+                return False
+            self._above.take(self._above.rows + _rows(first.widget))
+            first.widget.display = False
+            self._low += 1
+            await self._unmake([first])
+            return True
+        if last.widget is not None:
+            rows = _rows(last.widget)
+            start = self.virtual_size.height - self._below.rows - rows
+            if start > bottom and not last.widget.has_focus_within:
+                self._below.take(self._below.rows + rows)
+                last.widget.display = False
+                self._high -= 1
+                await self._unmake([last])
+                return True
+        return False
+
+    def _index_at(self, row: int) -> int:
+        """Return which item about stands at that row of the two spaces."""
+        width = self.size.width
+        if row < self._above.rows:
+            ends = list(accumulate(item.guess(width) for item in self.items[: self._low]))
+            scale = ends[-1] / max(1, self._above.rows)
+            return min(bisect_right(ends, row * scale), self._low - 1)
+        start = self.virtual_size.height - self._below.rows
+        ends = list(accumulate(item.guess(width) for item in self.items[self._high :]))
+        scale = ends[-1] / max(1, self._below.rows)
+        return min(self._high + bisect_right(ends, (row - start) * scale), len(self.items) - 1)
+
+    async def _jump_to(self, index: int) -> None:
+        """Make the items around `index` instead of those that exist, and go there."""
+        width = self.size.width
+        low = max(0, min(index - 2, len(self.items) - _FIRST))
+        high = min(len(self.items), low + _FIRST)
+        with self.app.batch_update():
+            await self._unmake(self.items)
+            self._low = self._high = low
+            self._above.take(sum(item.guess(width) for item in self.items[:low]))
+            self._below.take(sum(item.guess(width) for item in self.items[high:]))
+            await self._make_behind(self.items[low:high])
+        await self._laid_out()
+        widget = self.items[index].widget
+        if widget is not None:
+            self.scroll_to_widget(widget, animate=False, top=True, force=True, immediate=True)
+        await self._laid_out()
+
+    async def _laid_out(self) -> None:
+        """Wait until what was changed has its place on the screen."""
+        done = asyncio.Event()
+        self.call_after_refresh(done.set)
+        with contextlib.suppress(TimeoutError):
+            # Below another screen nothing is laid out.
+            await asyncio.wait_for(done.wait(), _LAYOUT_SECONDS)
+
+
+def _rows(widget: Widget) -> int:
+    """Return how many rows a widget takes, its margin included."""
+    return widget.outer_size.height + widget.styles.margin.bottom

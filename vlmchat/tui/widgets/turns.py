@@ -1,16 +1,26 @@
 """The turns of a conversation: one widget each; nothing said ever passes through markup."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalGroup
 from textual.content import Content
 from textual.widgets import Static
-from textual.widgets.markdown import Markdown, MarkdownBlock, MarkdownFence, MarkdownStream
+from textual.widgets.markdown import (
+    Markdown,
+    MarkdownBlock,
+    MarkdownFence,
+    MarkdownStream,
+    TableOfContentsType,
+)
 
 from vlmchat.chat.messages import Media
 from vlmchat.text import visible, visible_line
-from vlmchat.tui.turns import Exchange, NoticeKind, Question
+from vlmchat.tui.commands import registry
+from vlmchat.tui.question import NoticeKind
+from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets.chips import describe
 from vlmchat.tui.widgets.fence import CodeFence
 
@@ -43,22 +53,6 @@ class MediaRow(VerticalGroup):
             yield Static(Content(f"▣ {describe(item)}"), classes="turn-picture")
 
 
-class QuestionTurn(VerticalGroup):
-    """What the person said."""
-
-    def __init__(self, question: Question) -> None:
-        super().__init__(classes="turn question")
-        self._question = question
-
-    def compose(self) -> ComposeResult:
-        """Lay out label, pictures and text."""
-        yield Static("You", classes="turn-label")
-        if self._question.media:
-            yield MediaRow(self._question.media)
-        if self._question.text.strip():
-            yield Static(Content(visible(self._question.text)), classes="turn-text")
-
-
 class AnswerText(Markdown):
     """The answer as Markdown; a link opens on a click and only if it leads to the web."""
 
@@ -70,6 +64,11 @@ class AnswerText(Markdown):
         block = super().get_block_class(block_name)
         return CodeFence if block is MarkdownFence else block
 
+    @property
+    def table_of_contents(self) -> TableOfContentsType:
+        """Nothing: no one asks for it, and making it parses the text once more."""
+        return []
+
     def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
         """Open what a browser may open, and say what was not."""
         event.stop()
@@ -80,27 +79,115 @@ class AnswerText(Markdown):
             self.notify(f"Not opened, as it is no web link: {href}", markup=False)
 
 
-class AnswerTurn(VerticalGroup):
-    """What the model says."""
+class TurnView(VerticalGroup, can_focus=True):
+    """One turn; the keys of what can be done with it work while it has the focus.
 
-    def __init__(self, exchange: Exchange) -> None:
-        super().__init__(classes="turn answer")
-        self.exchange = exchange
+    Args:
+        turn: what it shows.
+        place: returns its place among its siblings, from 1, and how many there are.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *registry.turn_bindings(),
+        Binding("escape", "screen.compose_on", "Write", show=False),
+        Binding("up", "screen.step_turn(-1)", "Previous turn", show=False),
+        Binding("down", "screen.step_turn(1)", "Next turn", show=False),
+        Binding("home", "screen.end_turn(0)", "First turn", show=False),
+        Binding("end", "screen.end_turn(-1)", "Last turn", show=False),
+    ]
+
+    def __init__(self, turn: Turn, place: Callable[[Turn], tuple[int, int]], classes: str) -> None:
+        super().__init__(classes=f"turn {classes}")
+        self.turn = turn
+        self._place = place
+
+    @property
+    def speaker(self) -> str:
+        """Who speaks, in a word."""
+        raise NotImplementedError
+
+    def head(self) -> str:
+        """Return the label: who speaks, which of how many siblings, what is thought of it."""
+        number, count = self._place(self.turn)
+        parts = [self.speaker]
+        if count > 1:
+            parts.append(f"‹{number}/{count}›")
+        if self.turn.rating:
+            parts.append(f"· rated {self.turn.rating}")
+        if any(label.kind == "better" for label in self.turn.labels):
+            parts.append("· the better one")
+        return " ".join(parts)
+
+    def draw_head(self) -> None:
+        """Draw the label anew."""
+        label = self.query_one(".turn-label", Static)
+        if str(label.content) != self.head():
+            label.update(Content(self.head()))
+
+
+class QuestionTurn(TurnView):
+    """What the person said."""
+
+    def __init__(self, turn: Turn, place: Callable[[Turn], tuple[int, int]]) -> None:
+        super().__init__(turn, place, "question")
+
+    @property
+    def speaker(self) -> str:
+        """The person; or the system, in a conversation that came from elsewhere."""
+        return "System" if self.turn.role == "system" else "You"
+
+    def compose(self) -> ComposeResult:
+        """Lay out label, pictures and text."""
+        yield Static(Content(self.head()), classes="turn-label")
+        if self.turn.media:
+            yield MediaRow(self.turn.media)
+        if self.turn.text.strip():
+            yield Static(Content(visible(self.turn.text)), classes="turn-text")
+
+
+class AnswerTurn(TurnView):
+    """What the model says, or the person in its place."""
+
+    def __init__(self, turn: Turn, place: Callable[[Turn], tuple[int, int]]) -> None:
+        super().__init__(turn, place, "answer")
         self._text = AnswerText()
         self._stream: MarkdownStream | None = None
         self._reader = PieceReader()
+        self._shown = 0
+        self._made = False
+
+    @property
+    def speaker(self) -> str:
+        """The model's name, or the person's part in its place."""
+        if self.turn.reply is None:
+            return "Assistant"
+        return visible_line(self.turn.reply.speaker)
 
     def compose(self) -> ComposeResult:
         """Lay out label, text and the line of figures."""
-        yield Static(Content(visible_line(self.exchange.answer.speaker)), classes="turn-label")
-        yield Static("…", classes="turn-waiting")
+        yield Static(Content(self.head()), classes="turn-label")
+        if self.turn.state == "waiting":
+            yield Static("…", classes="turn-waiting")
         yield self._text
-        yield Static("", classes="turn-footnote", markup=False)
+        yield Static(Content(self.turn.footnote()), classes="turn-footnote")
 
-    async def grow(self, piece: str) -> None:
-        """Add `piece` at the cost of the new text only."""
+    async def on_mount(self) -> None:
+        """Draw what there is of the text."""
+        self._made = True
+        if self.turn.state in ("waiting", "streaming"):
+            await self.grow()
+        else:
+            self._text.display = bool(self.turn.text)
+            await self._text.update(visible(self.turn.text))
+
+    async def grow(self) -> None:
+        """Draw what was added to the text, at the cost of the new text only."""
+        text = self.turn.text
+        if not self._made or len(text) == self._shown:
+            return
+        piece, self._shown = text[self._shown :], len(text)
         if self._stream is None:
-            self.query_one(".turn-waiting").display = False
+            await self.query(".turn-waiting").remove()
             self._stream = Markdown.get_stream(self._text)
         await self._stream.write(self._reader.feed(piece))
 
@@ -109,11 +196,10 @@ class AnswerTurn(VerticalGroup):
         if self._stream is not None:
             await self._stream.stop()
             self._stream = None
-            await self._text.update(visible(self.exchange.answer.text))
-        self.query_one(".turn-waiting").display = False
-        self._text.display = bool(self.exchange.answer.text)
-        footnote = self.query_one(".turn-footnote", Static)
-        footnote.update(self.exchange.answer.footnote())
+            await self._text.update(visible(self.turn.text))
+        await self.query(".turn-waiting").remove()
+        self._text.display = bool(self.turn.text)
+        self.query_one(".turn-footnote", Static).update(Content(self.turn.footnote()))
 
 
 class Notice(VerticalGroup):

@@ -1,0 +1,84 @@
+"""Rows of the database made values, and values made rows."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from vlmchat.chat.conversation import Provenance
+from vlmchat.chat.messages import ImagePart, Media, Part, TextPart
+from vlmchat.store.media_files import MediaFiles
+from vlmchat.store.records import Thread
+
+THREAD = "id, uid, title, system, draft, created, updated, pinned, archived, deleted, tip"
+PROVENANCE = (
+    "engine, sampling, system, finish_reason, prompt_tokens, completion_tokens, "
+    "cached_tokens, timings"
+)
+
+
+def thread_of(row: Sequence[Any]) -> Thread:
+    """Return the conversation in a row of the columns `THREAD`."""
+    values = list(row)
+    values[7], values[8] = bool(values[7]), bool(values[8])
+    return Thread(*values)
+
+
+def provenance_of(row: Sequence[Any]) -> Provenance:
+    """Return what a row of the columns `PROVENANCE` says."""
+    engine, sampling, system, reason, prompt, completion, cached, timings = row
+    made = (json.loads(engine), json.loads(sampling), system, reason, prompt, completion)
+    return Provenance(*made, cached, json.loads(timings))
+
+
+def write_provenance(db: sqlite3.Connection, message: int, made: Provenance) -> None:
+    """Write what produced a message, inside the caller's transaction."""
+    db.execute(
+        f"INSERT OR REPLACE INTO provenance (message, {PROVENANCE}) "  # noqa: S608
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            message,
+            *(json.dumps(dict(made.engine)), json.dumps(dict(made.sampling)), made.system),
+            *(made.finish_reason, made.prompt_tokens, made.completion_tokens),
+            *(made.cached_tokens, json.dumps(dict(made.timings))),
+        ),
+    )
+
+
+def write_parts(db: sqlite3.Connection, message: int, parts: Iterable[Part], now: float) -> None:
+    """Write the parts of a message, inside the caller's transaction; media lie on disk already."""
+    for position, part in enumerate(parts):
+        row: tuple[object, ...]
+        if isinstance(part, TextPart):
+            row = (message, position, "text", part.text, None, None, None)
+        else:
+            media = part.media
+            db.execute(
+                "INSERT OR IGNORE INTO media VALUES (?, ?, ?, ?, ?, ?)",
+                (media.sha256, media.mime, media.width, media.height, media.size, now),
+            )
+            row = (message, position, "image", None, media.sha256, media.name, part.detail)
+        db.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def read_parts(
+    db: sqlite3.Connection, files: MediaFiles, messages: Sequence[int]
+) -> dict[int, tuple[Part, ...]]:
+    """Return the parts of each message; media are read from the disk when they are wanted."""
+    found: dict[int, list[Part]] = {}
+    rows = db.execute(
+        "SELECT p.message, p.kind, p.text, p.media, p.name, p.detail, d.mime, d.width, d.height, "
+        "d.bytes FROM parts p LEFT JOIN media d ON d.sha256 = p.media "
+        "WHERE p.message IN (SELECT value FROM json_each(?)) ORDER BY p.message, p.position",
+        (json.dumps(list(messages)),),
+    )
+    for message, kind, text, sha, name, detail, mime, width, height, size in rows:
+        part: Part
+        if kind == "text":
+            part = TextPart(text)
+        else:
+            read = partial(files.get, sha)
+            part = ImagePart(Media(sha, name, mime, width, height, size, read), detail)
+        found.setdefault(message, []).append(part)
+    return {message: tuple(parts) for message, parts in found.items()}

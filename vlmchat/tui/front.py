@@ -1,0 +1,111 @@
+"""What commands need of whatever shows the chat: the screen, or the plain lines of ``--plain``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from vlmchat.tui.attachments import Attachments
+from vlmchat.tui.question import NoticeKind
+from vlmchat.tui.session import ChatSession
+from vlmchat.tui.tree import Turn
+
+if TYPE_CHECKING:
+    # The store is opened once the screen stands.
+    from vlmchat.tui.conversations import Conversations
+
+
+class Front(Protocol):
+    """Whoever shows the chat to a person.
+
+    Attributes:
+        session: the present conversation.
+        attachments: what goes with the next question.
+    """
+
+    session: ChatSession
+    attachments: Attachments
+
+    @property
+    def conversations(self) -> "Conversations":
+        """The saved conversations.
+
+        Raises:
+            UsageError: conversations are not kept.
+        """
+
+    @property
+    def keeps(self) -> bool:
+        """Whether conversations are kept."""
+
+    def notice(self, text: str, kind: NoticeKind = "note") -> None:
+        """Say one sentence."""
+
+    def selected(self) -> Turn | None:
+        """Return the turn that a command is about: the one with the focus, else none."""
+
+    def changed(self, turn: Turn) -> None:
+        """Draw the turn's label anew."""
+
+    def attach(self, paths: Sequence[Path]) -> None:
+        """Attach these files to the next question."""
+
+    def write(self, text: str, instead_of: Turn | None = None) -> None:
+        """Put `text` into the composer, to take the place of a turn when it is sent."""
+
+    def compose_on(self) -> None:
+        """Go back to writing."""
+
+    async def new_conversation(self) -> None:
+        """Begin a new conversation; drafts, chips and the queue stay."""
+
+    async def show_system(self) -> None:
+        """Show the system prompt."""
+
+    async def go_to(self, turn: Turn) -> None:
+        """Show `turn`, on whatever branch it is."""
+
+    def copy(self, text: str) -> None:
+        """Put `text` on the clipboard."""
+
+    def set_theme(self, name: str) -> None:
+        """Use another theme.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+
+    def quit(self) -> None:
+        """End the program."""
+
+    def open_picker(self) -> None:
+        """Let the person choose picture files."""
+
+    def open_log(self) -> None:
+        """Show the end of the engine's log."""
+
+    def open_help(self) -> None:
+        """Show keys and commands."""
+
+    def open_themes(self) -> None:
+        """Let the person choose a theme."""
+
+    def open_tree(self) -> None:
+        """Show where in the tree of the conversation the person is."""
+
+    def open_comparison(self, one: Turn, other: Turn) -> None:
+        """Show two siblings side by side."""
+
+    def open_search(self, text: str) -> None:
+        """Search everything ever said, beginning with `text`."""
+
+    def open_find(self, text: str) -> None:
+        """Search this conversation, beginning with `text`."""
+
+    def open_provenance(self, turn: Turn) -> None:
+        """Show what produced a reply."""
+
+    def threads_changed(self) -> None:
+        """Draw the list of conversations anew."""
+
+    def toggle_sidebar(self) -> None:
+        """Show the list of conversations, or hide it."""

@@ -1,0 +1,82 @@
+"""The list of conversations beside the chat: shown, filled, and obeyed."""
+
+from textual import on
+
+from vlmchat.errors import VlmchatError
+from vlmchat.tui.screens.openers import Openers
+from vlmchat.tui.widgets.sidebar import Sidebar
+
+
+class Beside(Openers):
+    """The part of the chat screen that keeps the sidebar."""
+
+    def toggle_sidebar(self) -> None:
+        """Show the list of conversations, or hide it."""
+        self.run_worker(self._toggle(), group="sidebar")
+
+    async def _toggle(self) -> None:
+        found = self.query(Sidebar)
+        if found:
+            await found.remove()
+            self.front.compose_on()
+            return
+        sidebar = Sidebar()
+        await self.mount(sidebar, before=0)
+        sidebar.focus_list()
+        await self._fill_sidebar()
+
+    def threads_changed(self) -> None:
+        """Draw the list of conversations anew."""
+        if self.keeps and self.query(Sidebar):
+            self.run_worker(self._fill_sidebar(), group="threads", exclusive=True)
+
+    async def _fill_sidebar(self) -> None:
+        for sidebar in self.query(Sidebar):
+            try:
+                threads = await self.conversations.threads(sidebar.archived)
+                pictures = await self.conversations.library.run(lambda store: store.covers())
+            except VlmchatError as error:
+                self.front.notice(str(error), "error")
+                return
+            sidebar.show(threads, pictures, self.conversations.current)
+
+    @on(Sidebar.Chosen)
+    async def _chosen(self, event: Sidebar.Chosen) -> None:
+        self.run_worker(self.open_thread(event.thread), group="prompt")
+        if self.size.width < 100:  # there is no room for both
+            await self.query(Sidebar).remove()
+            self.front.compose_on()
+
+    @on(Sidebar.Changed)
+    def _asked(self, event: Sidebar.Changed) -> None:
+        self.run_worker(self._change(event.what, event.thread), group="sidebar")
+
+    async def _change(self, what: str, thread: int | None) -> None:
+        try:
+            if what == "close":
+                await self._toggle()
+            elif what == "new":
+                await self.front.new_conversation()
+                self.front.compose_on()
+            elif what == "archived":
+                sidebar = self.query_one(Sidebar)
+                sidebar.archived = not sidebar.archived
+            elif what == "undelete":
+                await self.conversations.undelete()
+            elif thread is not None:
+                await self._change_one(what, thread)
+        except VlmchatError as error:
+            self.front.notice(str(error), "error")
+        self.threads_changed()
+
+    async def _change_one(self, what: str, number: int) -> None:
+        about = await self.conversations.library.run(lambda store: store.thread(number))
+        if what == "delete":
+            await self.conversations.delete(number)
+        elif what == "pin":
+            await self.conversations.change(number, pinned=not about.pinned)
+        elif what == "archive":
+            await self.conversations.change(number, archived=not about.archived)
+        elif what == "rename":
+            await self.open_thread(number)
+            self.front.write(f"/rename {about.title}")

@@ -1,0 +1,157 @@
+"""What opens over the chat or beside it: one short method each, for the commands to call."""
+
+from typing import TYPE_CHECKING
+
+from textual.screen import Screen
+
+from vlmchat.errors import UsageError
+from vlmchat.text import visible_line
+from vlmchat.tui.tree import Turn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vlmchat.tui.conversations import Conversations
+    from vlmchat.tui.front import Front
+
+
+class Openers(Screen[None]):
+    """The part of the chat screen that opens other screens.
+
+    Attributes:
+        library: the saved conversations; ``None`` while they are not kept.
+    """
+
+    library: "Conversations | None" = None
+
+    @property
+    def front(self) -> "Front":
+        """The chat screen itself, as commands see it."""
+        from vlmchat.tui.screens.chat import ChatScreen
+
+        assert isinstance(self, ChatScreen)
+        return self
+
+    @property
+    def keeps(self) -> bool:
+        """Whether conversations are kept."""
+        return self.library is not None
+
+    @property
+    def conversations(self) -> "Conversations":
+        """The saved conversations.
+
+        Raises:
+            UsageError: conversations are not kept.
+        """
+        if self.library is None:
+            raise UsageError("Conversations are not kept: turn chat.save on.")
+        return self.library
+
+    def open_picker(self) -> None:
+        """Let the person choose picture files."""
+        from vlmchat.tui.screens.picker import Picker
+
+        def chosen(paths: "list[Path] | None") -> None:
+            if paths:
+                self.front.attach(paths)
+
+        self.app.push_screen(Picker(), chosen)
+
+    def open_log(self) -> None:
+        """Show the end of the engine's log."""
+        from vlmchat.tui.screens.pager import LogPager
+
+        self.app.push_screen(LogPager(self.front.session.engine.log_tail()))
+
+    def open_help(self) -> None:
+        """Show keys and commands."""
+        from vlmchat.tui.screens.pager import HelpPager
+
+        self.app.push_screen(HelpPager())
+
+    def open_themes(self) -> None:
+        """Let the person choose a theme."""
+        from vlmchat.tui.screens.theme_picker import ThemePicker
+
+        self.app.push_screen(ThemePicker())
+
+    def set_theme(self, name: str) -> None:
+        """Use another theme.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        if name not in self.app.available_themes:
+            names = ", ".join(sorted(self.app.available_themes))
+            raise UsageError(f"There is no theme “{visible_line(name)}”: there are {names}.")
+        self.app.theme = name
+
+    def quit(self) -> None:
+        """End the program."""
+        self.app.exit(return_code=0)
+
+    def copy(self, text: str) -> None:
+        """Put `text` on the clipboard."""
+        self.app.copy_to_clipboard(text)
+
+    def _shown(self, turn: Turn | None) -> None:
+        """Go to a turn that was chosen on another screen."""
+        if turn is not None:
+            self.run_worker(self.front.go_to(turn), group="prompt")
+
+    def open_tree(self) -> None:
+        """Show where in the tree of the conversation the person is."""
+        from vlmchat.tui.screens.branches import TreeScreen
+
+        self.app.push_screen(
+            TreeScreen(self.front.session.tree, self.front.selected()), self._shown
+        )
+
+    def open_comparison(self, one: Turn, other: Turn) -> None:
+        """Show two siblings side by side."""
+        from vlmchat.tui.screens.comparison import Comparison
+
+        siblings = self.front.session.tree.siblings(one)
+        self.app.push_screen(Comparison(siblings, one, other, self._prefer), self._shown)
+
+    def _prefer(self, better: Turn, worse: Turn) -> None:
+        if not any(x.kind == "better" and x.other == worse.uid for x in better.labels):
+            self.front.session.rate(better, "better", worse)
+        for turn in (better, worse):
+            self.front.changed(turn)
+
+    def open_provenance(self, turn: Turn) -> None:
+        """Show what produced a reply."""
+        from vlmchat.tui.screens.provenance import ProvenancePager
+
+        self.app.push_screen(ProvenancePager(turn))
+
+    def open_search(self, text: str) -> None:
+        """Search everything ever said, beginning with `text`."""
+        from vlmchat.store.records import Hit
+        from vlmchat.tui.screens.search import SearchScreen
+
+        def chosen(hit: Hit | None) -> None:
+            if hit is not None:
+                self.run_worker(self.open_thread(hit.thread, hit.message), group="prompt")
+
+        self.app.push_screen(SearchScreen(self.conversations.library, text), chosen)
+
+    def open_find(self, text: str) -> None:
+        """Search this conversation, beginning with `text`."""
+        from vlmchat.tui.screens.search import FindScreen
+
+        self.app.push_screen(FindScreen(self.front.session.path, text), self._shown)
+
+    async def open_thread(self, thread: int, message: int | None = None) -> None:
+        """Show a conversation, at a message if one is named."""
+        from vlmchat.errors import VlmchatError
+
+        front = self.front
+        try:
+            await self.conversations.open(thread)
+            if message is not None and (turn := await self.conversations.turn_of(message)):
+                await front.go_to(turn)
+        except VlmchatError as error:
+            front.notice(str(error), "error")

@@ -1,0 +1,169 @@
+"""The list of conversations, beside the chat."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalGroup
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from vlmchat.text import visible_line
+
+if TYPE_CHECKING:
+    from vlmchat.store.records import Thread
+
+
+def when(seconds: float, now: datetime) -> str:
+    """Return a time as short as it can be told apart (``14:05``, ``Tue``, ``3 Nov``)."""
+    then = datetime.fromtimestamp(seconds).astimezone()
+    if then.date() == now.date():
+        return f"{then:%H:%M}"
+    if now - then < timedelta(days=6):
+        return f"{then:%a}"
+    return f"{then.day} {then:%b}" if then.year == now.year else f"{then:%Y-%m}"
+
+
+class Sidebar(VerticalGroup):
+    """Titles and dates; the keys of what can be done with a conversation work on the list."""
+
+    DEFAULT_CSS = """
+    Sidebar {
+        dock: left;
+        width: 34;
+        max-width: 45%;
+        height: 100%;
+        background: $surface;
+        border-right: outer $border-blurred;
+        padding: 0 1;
+    }
+    Sidebar Input { background: $panel; margin-bottom: 1; }
+    Sidebar OptionList {
+        height: 1fr; background: $surface; border: none; padding: 0;
+        text-wrap: nowrap; text-overflow: ellipsis; scrollbar-size-vertical: 1;
+    }
+    Sidebar .sidebar-hint { color: $muted; height: auto; }
+    """
+
+    class Chosen(Message):
+        """A conversation is to be opened."""
+
+        def __init__(self, thread: int) -> None:
+            super().__init__()
+            self.thread = thread
+
+    class Changed(Message):
+        """Something is to be done with a conversation.
+
+        Attributes:
+            what: ``rename``, ``pin``, ``archive``, ``delete``, ``undelete``, ``archived`` (show
+                archived ones or not) or ``close``.
+        """
+
+        def __init__(self, what: str, thread: int | None) -> None:
+            super().__init__()
+            self.what = what
+            self.thread = thread
+
+    class _List(OptionList):
+        BINDINGS: ClassVar[list[BindingType]] = [
+            Binding("n", "ask('new')", "New"),
+            Binding("r", "ask('rename')", "Rename"),
+            Binding("p", "ask('pin')", "Pin"),
+            Binding("a", "ask('archive')", "Archive"),
+            Binding("delete,d", "ask('delete')", "Delete"),
+            Binding("u", "ask('undelete')", "Undo"),
+            Binding("v", "ask('archived')", "Archived", show=False),
+            Binding("slash", "filter", "Filter", show=False),
+            Binding("escape", "ask('close')", "Close", show=False),
+        ]
+
+        def action_ask(self, what: str) -> None:
+            """Ask for it."""
+            parent = self.parent
+            assert isinstance(parent, Sidebar)
+            self.post_message(Sidebar.Changed(what, parent.highlighted))
+
+        def action_filter(self) -> None:
+            """Go to the field above."""
+            parent = self.parent
+            assert isinstance(parent, Sidebar)
+            parent.query_one(Input).focus()
+
+    def __init__(self) -> None:
+        super().__init__(id="sidebar")
+        self._threads: Sequence[Thread] = ()
+        self._shown: list[Thread] = []
+        self._pictures: Mapping[int, str] = {}
+        self._current: int | None = None
+        self.archived = False
+
+    def compose(self) -> ComposeResult:
+        """Lay out filter, list and hint."""
+        yield Input(placeholder="Filter titles", compact=True)
+        yield Sidebar._List()
+        yield Static(
+            "Enter opens · n new · r rename · p pin · a archive · d delete · u undo · v archived",
+            classes="sidebar-hint",
+        )
+
+    @property
+    def highlighted(self) -> int | None:
+        """The number of the conversation with the highlight."""
+        place = self.query_one(OptionList).highlighted
+        return self._shown[place].id if place is not None and place < len(self._shown) else None
+
+    def focus_list(self) -> None:
+        """Let the arrow keys choose."""
+        self.query_one(OptionList).focus()
+
+    def show(
+        self, threads: Sequence["Thread"], pictures: Mapping[int, str], current: int | None
+    ) -> None:
+        """Draw these conversations.
+
+        Args:
+            threads: in the order they stand in.
+            pictures: the digest of a picture of those that have any.
+            current: the one that is open.
+        """
+        self._threads, self._pictures, self._current = threads, pictures, current
+        self._draw()
+
+    @on(Input.Changed)
+    def _draw(self) -> None:
+        wanted = self.query_one(Input).value.strip().casefold()
+        before = self.highlighted
+        now = datetime.now().astimezone()
+        self._shown = [item for item in self._threads if wanted in item.title.casefold()]
+        lines = self.query_one(OptionList)
+        lines.set_options([Option(self._line(item, now)) for item in self._shown])
+        numbers = [item.id for item in self._shown]
+        place = next((n for n in (before, self._current) if n in numbers), None)
+        if numbers:
+            lines.highlighted = numbers.index(place) if place is not None else 0
+        title = "Archived" if self.archived else "Conversations"
+        self.border_title = f"{title} ({len(self._shown)})"
+
+    def _line(self, thread: "Thread", now: datetime) -> Content:
+        here = thread.id == self._current
+        signs = ("▸" if here else " ") + ("★" if thread.pinned else "")
+        signs += "▣" if thread.id in self._pictures else ""
+        title = visible_line(thread.title) or "untitled"
+        return Content.assemble(
+            (f"{signs} {title}", "bold" if here else ""), ("  " + when(thread.updated, now), "dim")
+        )
+
+    @on(Input.Submitted)
+    def _filtered(self) -> None:
+        self.focus_list()
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.post_message(self.Chosen(self._shown[event.option_index].id))
