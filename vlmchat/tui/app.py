@@ -6,7 +6,7 @@ only then are settings, HTTP and picture libraries imported and the engine start
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
@@ -89,7 +89,7 @@ class ChatApp(App[str]):
         UsageError: the configuration file is not TOML.
     """
 
-    CSS_PATH = "styles/vlmchat.tcss"
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["styles/vlmchat.tcss", "styles/plain.tcss"]
     TITLE = "vlmchat"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_command_provider}
 
