@@ -148,6 +148,9 @@ class UiSettings(_Group):
     )
     """What Enter does; Ctrl+J is always a new line, and Ctrl+S always sends."""
 
+    motion: Literal["full", "reduced"] = "full"
+    """``reduced``: nothing moves by itself: no animation, no blinking cursor, words for bars."""
+
 
 class Settings(BaseSettings):
     """All settings; use `load_settings` to read them."""

@@ -11,7 +11,7 @@ from tests.fake_engine import FakeEngine, Reply, Script, running
 from tests.pictures import saved
 from tests.tui.driving import Chat, chatting, remote, scripted, shown
 from vlmchat.tui.commands.registry import COMMANDS
-from vlmchat.tui.widgets.answer import PieceReader
+from vlmchat.tui.widgets.answer import Answer, AnswerText, PieceReader
 from vlmchat.tui.widgets.queue import QueueRow
 from vlmchat.tui.widgets.status import LoadingLine, StatusBar
 from vlmchat.tui.widgets.transcript import Transcript, Welcome
@@ -105,8 +105,9 @@ async def test_an_answer_streams_as_markdown_and_ends_as_a_full_parse(tmp_path: 
             await chat.answered()
             turn = chat.screen.query_one(AnswerTurn)
             drawn = turn.query_one(Markdown)
-            whole = Markdown(DOCUMENT.replace("\r\n", "\n"))
+            whole = AnswerText(Answer(chat.replies[0]), 0)
             await chat.screen.mount(whole)
+            await whole.update(DOCUMENT.replace("\r\n", "\n"))
             await chat.until(lambda: len(whole.query(MarkdownBlock)) > 5)
             assert _blocks(drawn) == _blocks(whole)
             assert chat.replies[0].text == DOCUMENT

@@ -5,19 +5,25 @@ only then are settings, HTTP and picture libraries imported and the engine start
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.color import Color
 from textual.command import Provider
+from textual.events import DescendantFocus
+from textual.filter import LineFilter
 from textual.screen import Screen
 
+from vlmchat import paths
 from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.text import visible_line
+from vlmchat.tui.motion import apply_motion, still
+from vlmchat.tui.no_color import colour_filters
 from vlmchat.tui.screens.chat import ChatScreen
-from vlmchat.tui.themes import first_theme, load_theme, theme_files
+from vlmchat.tui.themes import DEFAULT_THEME, first_theme, load_theme, no_color, theme_files
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
@@ -84,7 +90,9 @@ class ChatApp(App[str]):
         UsageError: the configuration file is not TOML.
     """
 
-    CSS_PATH = Path(__file__).parent / "styles" / "vlmchat.tcss"
+    CSS_PATH: ClassVar[list[str | PurePath]] = [
+        Path(__file__).parent / "styles" / name for name in ("vlmchat.tcss", "plain.tcss")
+    ]
     TITLE = "vlmchat"
     # The same as Textual's own, but with ids, so that they can be moved to other keys.
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -113,20 +121,35 @@ class ChatApp(App[str]):
         self._first_files = list(attach)
         self._resume = resume
         self._keeper = keeper
+        self.no_color = no_color()  # Textual takes an empty NO_COLOR for one that is set
         self._theme_error = ""
+        self._wanted_theme: str | None = None
         self._begin_with_theme()
 
     def _begin_with_theme(self) -> None:
         name = first_theme(self._overrides)
+        path = theme_files().get(name)
+        if path is None and name not in self.available_themes:
+            shown = visible_line(name)
+            self._theme_error = f"There is no theme “{shown}”: /theme lists those there are."
         try:
-            if name not in self.available_themes:
-                path = theme_files().get(name)
-                if path is None:
-                    raise UsageError(f"There is no theme “{name}”: /theme lists those there are.")
+            if path is not None:
                 self.register_theme(load_theme(path))
-            self.theme = name
-        except UsageError as error:
-            self._theme_error = str(error)
+        except UsageError:
+            self._wanted_theme = name  # whoever watches the files says what is wrong with it
+        if self._theme_error or self._wanted_theme:
+            name = DEFAULT_THEME
+            self.register_theme(load_theme(paths.shipped_themes_dir() / f"{name}.toml"))
+        self.theme = name
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Leave the colours out where ``NO_COLOR`` asks for it."""
+        filters = super().get_line_filters()
+        return colour_filters(filters, self.no_color, self.native_ansi_color)
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Keep the cursor from blinking where nothing may move."""
+        still(event.widget)
 
     @property
     def overrides(self) -> Overrides:
@@ -164,6 +187,7 @@ class ChatApp(App[str]):
         except VlmchatError as error:
             self.exit(str(error), return_code=error.exit_code)
             return
+        apply_motion(self, settings)
         if settings.chat.save:
             await self._keep(screen)
         elif self._resume:
@@ -174,7 +198,7 @@ class ChatApp(App[str]):
         screen.connect(keeper, settings)
         if self._first_files:
             screen.attach(self._first_files)
-        self._register_themes(screen)
+        self._watch_themes(screen)
 
     async def _keep(self, screen: ChatScreen) -> None:
         """Have the conversation saved from here on, and bring the last one back if asked to."""
@@ -203,11 +227,8 @@ class ChatApp(App[str]):
         if not found:
             screen.notice("There is no conversation to go on with: this is a new one.", "note")
 
-    def _register_themes(self, screen: ChatScreen) -> None:
-        for name, path in theme_files().items():
-            if name in self.available_themes:
-                continue
-            try:
-                self.register_theme(load_theme(path))
-            except UsageError as error:
-                screen.notice(str(error), "error")
+    def _watch_themes(self, screen: ChatScreen) -> None:
+        from vlmchat.tui.theme_watch import ThemeKeeper
+
+        keeper = ThemeKeeper(self, screen.notice, self._wanted_theme)
+        self.run_worker(keeper.watch(), group="themes", name="themes")

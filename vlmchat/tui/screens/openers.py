@@ -72,7 +72,9 @@ class Openers(Screen[None]):
 
     def open_themes(self) -> None:
         """Let the person choose a theme."""
-        self.app.search_themes()
+        from vlmchat.tui.screens.theme_picker import ThemePicker
+
+        self.app.push_screen(ThemePicker())
 
     def set_theme(self, name: str) -> None:
         """Use another theme.

@@ -7,11 +7,17 @@ from typing import Any, Protocol
 
 from textual.content import Content
 from textual.widgets import Static
-from textual.widgets.markdown import Markdown, TableOfContentsType
+from textual.widgets.markdown import (
+    Markdown,
+    MarkdownBlock,
+    MarkdownFence,
+    TableOfContentsType,
+)
 
 from vlmchat.text import visible, visible_line
 from vlmchat.tui.markdown_parts import WHOLE, Parser, cut_of, split
 from vlmchat.tui.tree import Turn
+from vlmchat.tui.widgets.fence import CodeFence
 
 _SAFE_LINKS = ("http://", "https://")
 # Text is drawn so often while it streams, and at most so large a share of the time goes into it.
@@ -72,6 +78,11 @@ class AnswerText(Markdown):
         self._answer = answer
         self._part = part
         self._drawn = ""
+
+    def get_block_class(self, block_name: str) -> type[MarkdownBlock]:
+        """Return the widget for a kind of block."""
+        block = super().get_block_class(block_name)
+        return CodeFence if block is MarkdownFence else block
 
     @property
     def table_of_contents(self) -> TableOfContentsType:

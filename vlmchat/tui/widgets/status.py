@@ -9,6 +9,7 @@ from textual.widgets import ProgressBar, Static
 
 from vlmchat.client.protocol import EngineStatus, ModelInfo
 from vlmchat.text import visible_line
+from vlmchat.tui.motion import is_reduced
 
 _BUSY = {"starting", "downloading", "converting", "loading", "quantizing"}
 
@@ -92,7 +93,9 @@ class LoadingLine(HorizontalGroup):
     def compose(self) -> ComposeResult:
         """Lay out words, bar and count."""
         yield Static("Starting", id="loading-text", markup=False)
-        yield ProgressBar(show_eta=False, show_percentage=False, id="loading-bar")
+        bar = ProgressBar(show_eta=False, show_percentage=False, id="loading-bar")
+        bar.display = False  # until it is known whether one without an end may move
+        yield bar
         yield Static("", id="loading-count", markup=False)
 
     def show(self, status: EngineStatus) -> None:
@@ -101,6 +104,7 @@ class LoadingLine(HorizontalGroup):
         text = visible_line(status.text) or status.stage.capitalize()
         self.query_one("#loading-text", Static).update(text)
         bar = self.query_one(ProgressBar)
+        bar.display = bool(status.total) or not is_reduced(self.app)
         bar.update(total=status.total or None, progress=status.done)
         self.query_one("#loading-count", Static).update(progress_text(status))
 
