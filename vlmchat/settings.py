@@ -110,6 +110,13 @@ class UiSettings(_Group):
     enter: Literal["send", "newline"] = "send"
     """What Enter does; Ctrl+J is always a new line, and Ctrl+S always sends."""
 
+    pictures: Literal["auto", "kitty", "sixel", "blocks", "off"] = "auto"
+    """How pictures are shown: by the best way the terminal knows, by one of its two graphics
+    protocols, as coloured half blocks, or as a line of text only."""
+
+    picture_rows: int = Field(default=10, ge=1, le=100)
+    """The most rows that a picture in the conversation takes."""
+
 
 class Settings(BaseSettings):
     """All settings; use `load_settings` to read them."""

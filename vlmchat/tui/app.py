@@ -16,7 +16,9 @@ from textual.screen import Screen
 
 from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.tui.screens.chat import ChatScreen
+from vlmchat.tui.terminal import Abilities, PictureStyle, picture_style
 from vlmchat.tui.themes import first_theme, load_theme, theme_files
+from vlmchat.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
@@ -100,6 +102,8 @@ class ChatApp(App[str]):
         self._resume = resume
         self._keeper = keeper
         self._theme_error = ""
+        self.terminal = Abilities()
+        self.picture_style = PictureStyle()
         self._begin_with_theme()
 
     def _begin_with_theme(self) -> None:
@@ -147,6 +151,11 @@ class ChatApp(App[str]):
             await self._keep(screen)
         elif self._resume:
             screen.notice("Conversations are not kept (chat.save is off).", "error")
+        self.picture_style = picture_style(
+            settings.ui.pictures, settings.ui.picture_rows, self.terminal
+        )
+        if self.terminal.typed:
+            screen.query_one(Composer).insert(self.terminal.typed)
         screen.connect(keeper, settings)
         if self._first_files:
             screen.attach(self._first_files)

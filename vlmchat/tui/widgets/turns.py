@@ -1,17 +1,14 @@
 """The turns of a conversation: one widget each; nothing said ever passes through markup."""
 
-from collections.abc import Iterable
-
 from textual.app import ComposeResult
 from textual.containers import VerticalGroup
 from textual.content import Content
 from textual.widgets import Static
 from textual.widgets.markdown import Markdown, MarkdownStream
 
-from vlmchat.chat.messages import Media
 from vlmchat.text import visible, visible_line
 from vlmchat.tui.turns import Exchange, NoticeKind, Question
-from vlmchat.tui.widgets.chips import describe
+from vlmchat.tui.widgets.picture import PictureFlow
 
 _SAFE_LINKS = ("http://", "https://")
 
@@ -29,19 +26,6 @@ class PieceReader:
         return visible(text.removesuffix(self._held) if self._held else text)
 
 
-class MediaRow(VerticalGroup):
-    """The pictures of one question."""
-
-    def __init__(self, media: Iterable[Media]) -> None:
-        super().__init__(classes="turn-media")
-        self._media = tuple(media)
-
-    def compose(self) -> ComposeResult:
-        """Lay out one line a picture."""
-        for item in self._media:
-            yield Static(Content(f"▣ {describe(item)}"), classes="turn-picture")
-
-
 class QuestionTurn(VerticalGroup):
     """What the person said."""
 
@@ -53,7 +37,7 @@ class QuestionTurn(VerticalGroup):
         """Lay out label, pictures and text."""
         yield Static("You", classes="turn-label")
         if self._question.media:
-            yield MediaRow(self._question.media)
+            yield PictureFlow(self._question.media)
         if self._question.text.strip():
             yield Static(Content(visible(self._question.text)), classes="turn-text")
 
