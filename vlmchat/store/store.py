@@ -253,6 +253,14 @@ class Store:
         )
         return [MediaUse(*row) for row in rows]
 
+    def media_data(self, sha256: str) -> bytes:
+        """Return the bytes of a medium.
+
+        Raises:
+            StoreError: they are gone, or are not what they were.
+        """
+        return self._media.get(sha256)
+
     # Rows -------------------------------------------------------------------------------------
 
     def _read(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 from vlmchat.chat.messages import Message, TextPart, user_message
 from vlmchat.client.protocol import Finished, Sampling, Usage
@@ -17,6 +18,7 @@ from vlmchat.store.store import Store
 from vlmchat.text import visible_line
 from vlmchat.tui.turns import Answer, AnswerState, Exchange, Question
 
+_T = TypeVar("_T")
 SAVE_SECONDS = 0.2
 _TITLE = 60
 _STATES: dict[AnswerState, State] = {
@@ -88,6 +90,14 @@ class StoreRecorder:
             StoreError: it cannot be read.
         """
         return await self._loop.run_in_executor(self._writer, self._load_last)
+
+    async def ask(self, work: Callable[[Store], _T]) -> _T:
+        """Return what `work` reads from the store, after all that is still to be written.
+
+        Raises:
+            StoreError: `work` raised it.
+        """
+        return await self._loop.run_in_executor(self._writer, work, self._store)
 
     async def close(self) -> None:
         """Write what is still to be written and close the store."""

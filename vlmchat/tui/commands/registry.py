@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from textual.binding import Binding
 
 from vlmchat.errors import UsageError
-from vlmchat.tui.commands import conversation, program
+from vlmchat.tui.commands import conversation, media, program
 from vlmchat.tui.commands.base import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -16,6 +16,8 @@ COMMANDS: tuple[Command, ...] = (
     conversation.System(),
     conversation.Stop(),
     conversation.SetParameter(),
+    media.View(),
+    media.Gallery(),
     program.Restart(),
     program.Log(),
     program.Theme(),

@@ -46,6 +46,9 @@ class ChatScreen(Screen[None]):
         self._in_order = asyncio.Lock()
         self._answers: dict[int, AnswerTurn] = {}
         self._told: set[str] = set()
+        # Where pictures were chosen, the last one first.
+        self._folder: Path | None = None
+        self._folders: list[Path] = []
 
     def compose(self) -> ComposeResult:
         """Lay out the chat from top to bottom."""
@@ -341,7 +344,23 @@ class ChatScreen(Screen[None]):
             if paths:
                 self.attach(paths)
 
-        self.app.push_screen(Picker(), chosen)
+        self.app.push_screen(Picker(self._folder, tuple(self._folders), self._used), chosen)
+
+    def _used(self, folder: Path) -> None:
+        self._folders = [folder, *(other for other in self._folders if other != folder)][:20]
+        self._folder = folder
+
+    def open_gallery(self) -> None:
+        """Show every picture that was ever attached."""
+        from vlmchat.tui.media_actions import open_gallery
+
+        open_gallery(self)
+
+    def open_viewer(self, which: str = "") -> None:
+        """Show the pictures of this conversation large."""
+        from vlmchat.tui.media_actions import open_viewer
+
+        open_viewer(self, which)
 
     def open_log(self) -> None:
         """Show the end of the engine's log."""

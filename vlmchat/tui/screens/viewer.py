@@ -1,6 +1,7 @@
 """One picture as large as the screen allows, and closer."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,6 +15,7 @@ from textual.theme import Theme
 from textual.widgets import Static
 
 from vlmchat.chat.messages import Media
+from vlmchat.errors import VlmchatError
 from vlmchat.text import human_bytes, visible_line
 from vlmchat.tui.decoding import or_sentence
 from vlmchat.tui.drawing import Drawn, fit, per_cell, pixels, prepare, style_of
@@ -37,6 +39,7 @@ class Viewer(ModalScreen[None]):
         media: what can be gone through.
         index: which of them comes first.
         facts: more lines to show with ``i``, as the tile plan.
+        read: fetches the bytes, by the digest, of media that come without.
     """
 
     DEFAULT_CSS = """
@@ -106,11 +109,14 @@ class Viewer(ModalScreen[None]):
         media: Sequence[Media],
         index: int = 0,
         facts: Callable[[Media], str] | None = None,
+        read: Callable[[str], Awaitable[bytes]] | None = None,
     ) -> None:
         super().__init__(id="viewer")
-        self._media = tuple(media)
+        self._media = list(media)
         self._index = index
         self._more_facts = facts
+        self._read = read
+        self._shown = self._media[index]
         self._image: Image | None = None
         self._trouble = ""
         self.zoom = 1.0
@@ -119,7 +125,7 @@ class Viewer(ModalScreen[None]):
     @property
     def current(self) -> Media:
         """The medium that is shown."""
-        return self._media[self._index]
+        return self._shown
 
     def compose(self) -> ComposeResult:
         """Lay out the picture, its name, and the keys."""
@@ -156,6 +162,7 @@ class Viewer(ModalScreen[None]):
 
     def _load(self) -> None:
         self.zoom, self._centre = 1.0, (0.5, 0.5)
+        self._shown = self._media[self._index]
         self._image, self._trouble = None, ""
         self._show_text()
         self.query_one(Canvas).show(None, "…")
@@ -164,15 +171,26 @@ class Viewer(ModalScreen[None]):
     async def _decode(self, media: Media) -> None:
         from vlmchat.media.thumbnails import thumbnail
 
+        if not media.data and self._read is not None:
+            try:
+                media = dataclasses.replace(media, data=await self._read(media.sha256))
+            except VlmchatError as error:
+                self._fail(str(error))
+                return
+            # Without keeping it: going through thousands must not gather them in memory.
+            self._shown = media
         found = await or_sentence(
             lambda: thumbnail(media.data, media.sha256, _LARGEST, media.name, media.mime)
         )
         if isinstance(found, str):
-            self._trouble = found
-            self._show_text()
+            self._fail(found)
         else:
             self._image = found
             await self._redraw()
+
+    def _fail(self, sentence: str) -> None:
+        self._trouble = sentence
+        self._show_text()
 
     # How --------------------------------------------------------------------------------------
 
@@ -214,8 +232,7 @@ class Viewer(ModalScreen[None]):
         drawn = await or_sentence(work)
         canvas = self.query_one(Canvas)
         if isinstance(drawn, str):
-            self._trouble = drawn
-            self._show_text()
+            self._fail(drawn)
             return
         canvas.styles.width, canvas.styles.height = drawn.columns, drawn.rows
         canvas.show(drawn)
