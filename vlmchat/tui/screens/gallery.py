@@ -107,11 +107,15 @@ class Gallery(ModalScreen[GalleryChoice]):
 
     DEFAULT_CSS = """
     Gallery {
-        .dialog {
+        #gallery-dialog {
             width: 100%;
-            max-width: 100%;
             height: 100%;
             padding: 0 1;
+            background: $surface;
+            border: round $border;
+            border-title-color: $primary;
+            border-title-style: bold;
+            border-subtitle-color: $muted;
         }
         #gallery-filter {
             background: $panel;
@@ -148,7 +152,7 @@ class Gallery(ModalScreen[GalleryChoice]):
 
     def compose(self) -> ComposeResult:
         """Lay out the filter, the grid and the facts."""
-        with VerticalGroup(classes="dialog") as dialog:
+        with VerticalGroup(id="gallery-dialog") as dialog:
             dialog.border_title = "Pictures"
             dialog.border_subtitle = _KEYS
             yield Input(placeholder="Filter by name", compact=True, id="gallery-filter")

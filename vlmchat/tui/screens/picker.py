@@ -83,10 +83,16 @@ class Picker(ModalScreen[list[Path] | None]):
 
     DEFAULT_CSS = """
     Picker {
-        .dialog {
+        #picker-dialog {
             width: 96%;
-            max-width: 130;
-            height: 90%;
+            max-width: 140;
+            height: 92%;
+            padding: 0 1;
+            background: $surface;
+            border: round $border;
+            border-title-color: $primary;
+            border-title-style: bold;
+            border-subtitle-color: $muted;
         }
         #picker-fields {
             height: 1;
@@ -167,7 +173,7 @@ class Picker(ModalScreen[list[Path] | None]):
 
     def compose(self) -> ComposeResult:
         """Lay out path and filter, the folder, the preview, and facts."""
-        with VerticalGroup(classes="dialog") as dialog:
+        with VerticalGroup(id="picker-dialog") as dialog:
             dialog.border_title = f"Attach {self._kind.name}"
             dialog.border_subtitle = _KEYS
             with HorizontalGroup(id="picker-fields"):

@@ -66,7 +66,6 @@ class Viewer(ModalScreen[None]):
             border-title-color: $primary;
         }
         #viewer-name {
-            dock: bottom;
             height: 1;
             padding: 0 2;
             background: $surface;
@@ -75,7 +74,6 @@ class Viewer(ModalScreen[None]):
             text-overflow: ellipsis;
         }
         #viewer-keys {
-            dock: bottom;
             height: 1;
             padding: 0 2;
             background: $surface;
@@ -132,8 +130,8 @@ class Viewer(ModalScreen[None]):
         with Middle(id="viewer-room"), Center():
             yield Canvas(id="viewer-canvas")
         yield Static("", id="viewer-facts", markup=False)
-        yield Static("", id="viewer-keys", markup=False)
         yield Static("", id="viewer-name", markup=False)
+        yield Static("", id="viewer-keys", markup=False)
 
     def on_mount(self) -> None:
         """Begin with the first."""
