@@ -319,6 +319,7 @@ class Picker(ModalScreen[list[Path] | None]):
             return
         if isinstance(drawn, str):
             canvas.show(None)
+            facts = drawn or facts
         else:
             canvas.styles.width, canvas.styles.height = drawn.columns, drawn.rows
             canvas.show(drawn)

@@ -151,12 +151,11 @@ class FileList(ScrollView, can_focus=True):
 
     def action_mark(self) -> None:
         """Mark the file under the cursor, or unmark it, and go on to the next."""
-        self._toggle(self.current)
-        self.cursor += 1
+        if self.current is not None and not self.current.folder:
+            self._toggle(self.current)
+            self.cursor += 1
 
-    def _toggle(self, entry: Entry | None) -> None:
-        if entry is None or entry.folder:
-            return
+    def _toggle(self, entry: Entry) -> None:
         if entry.path in self.marked:
             del self.marked[entry.path]
         else:
