@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ async def test_a_long_conversation_keeps_few_pictures(
         pictures = await show_many(chat, [media] * 20)
         for picture in (*pictures, pictures[0]):
             picture.scroll_visible(animate=False)
-            await chat.until(lambda picture=picture: drawn(picture))
+            await chat.until(partial(drawn, picture))
         assert 1 <= sum(map(drawn, pictures)) <= 10
 
 

@@ -175,7 +175,11 @@ async def test_the_desktop_gets_a_read_only_copy(tmp_path: Path, desktop: Path) 
         picture.focus()
         await chat.pilot.press("o")
         await chat.until(desktop.exists)
-    count, path = desktop.read_text().splitlines()
+    _check_copy(media, desktop)
+
+
+def _check_copy(media: Media, noted: Path) -> None:
+    count, path = noted.read_text().splitlines()
     copy = Path(path)
     assert count == "1" and copy.suffix == ".jpg" and copy.read_bytes() == media.data
     assert stat.S_IMODE(copy.stat().st_mode) == 0o400
