@@ -87,6 +87,8 @@ class ChatApp(App[str]):
 
     CSS_PATH = "styles/vlmchat.tcss"
     TITLE = "vlmchat"
+    # With many pictures in view a collection takes a noticeable fraction of a second.
+    PAUSE_GC_ON_SCROLL = True
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_command_provider}
 
     def __init__(

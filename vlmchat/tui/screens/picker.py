@@ -68,7 +68,7 @@ def complete_path(value: str, suffixes: frozenset[str] = SUFFIXES) -> str | None
 
 
 _PICTURES = FileKind("pictures", SUFFIXES)
-_KEYS = "Enter attaches · Space marks · s sorts · . hidden · r recent · / filters · Esc closes"
+_KEYS = "Enter attach · Space mark · s sort · . hidden · r recent · / filter"
 
 
 class Picker(ModalScreen[list[Path] | None]):
