@@ -67,9 +67,8 @@ class PictureCanvas(Canvas):
         self.show(None)
 
     def on_unmount(self) -> None:
-        """Leave the list of drawn pictures."""
+        """Leave the list of drawn pictures (Textual calls the base class's own handler too)."""
         self._shown.pop(self, None)
-        super().on_unmount()
 
     def _load(self) -> None:
         self.run_worker(self._draw(), group="picture", exclusive=True)
