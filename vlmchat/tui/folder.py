@@ -45,6 +45,8 @@ class Entry:
         size: bytes.
         changed: seconds since 1970.
         key: sorts names as people do (``a2`` before ``a10``).
+        suffix: of a file, lower case, with the dot.
+        hidden: whether its name begins with a full stop.
     """
 
     path: Path
@@ -53,6 +55,8 @@ class Entry:
     size: int = 0
     changed: float = 0.0
     key: tuple[tuple[int, int | str], ...] = ()
+    suffix: str = ""
+    hidden: bool = False
 
 
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:
@@ -112,12 +116,21 @@ def scan(
 def _entry(entry: "os.DirEntry[str]", suffixes: frozenset[str]) -> Entry | None:
     try:
         folder = entry.is_dir()
-        if not folder and os.path.splitext(entry.name)[1].lower() not in suffixes:  # noqa: PTH122
+        suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
+        if not folder and suffix not in suffixes:
             return None
         info = entry.stat()
         if not folder and not stat.S_ISREG(info.st_mode):
             return None
     except OSError:  # a link to nothing, or a folder that may not be looked into
         return None
-    label = visible_line(entry.name)
-    return Entry(Path(entry.path), label, folder, info.st_size, info.st_mtime, natural(entry.name))
+    return Entry(
+        Path(entry.path),
+        visible_line(entry.name),
+        folder,
+        info.st_size,
+        info.st_mtime,
+        natural(entry.name),
+        suffix,
+        entry.name.startswith("."),
+    )

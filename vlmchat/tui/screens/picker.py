@@ -254,9 +254,9 @@ class Picker(ModalScreen[list[Path] | None]):
     def _passes(self, entry: Entry, wanted: str) -> bool:
         if entry.label == "..":
             return not wanted
-        if entry.path.name.startswith(".") and not self._hidden and not self._showing_recent:
+        if entry.hidden and not self._hidden:
             return False
-        if not entry.folder and entry.path.suffix.lower() not in self._kind.suffixes:
+        if not entry.folder and entry.suffix not in self._kind.suffixes:
             return False
         return wanted in entry.label.casefold()
 

@@ -14,7 +14,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from vlmchat.text import human_bytes
+from vlmchat.text import human_bytes, visible_line
 from vlmchat.tui.folder import Entry
 
 
@@ -96,10 +96,18 @@ class FileList(ScrollView, can_focus=True):
 
     def show(self, entries: Sequence[Entry], at: Path | None = None) -> None:
         """Show these entries, the cursor on `at` if it is among them, else where it was."""
-        wanted = at or (self.current.path if self.current else None)
         before = self.current
         self.entries = entries
-        place = next((i for i, entry in enumerate(entries) if entry.path == wanted), None)
+        # Comparing ten thousand paths takes time; the entries themselves stay the same objects.
+        labels = {visible_line(at.name), visible_line(str(at))} if at else set()
+        place = next(
+            (
+                number
+                for number, entry in enumerate(entries)
+                if (entry is before if at is None else entry.label in labels and entry.path == at)
+            ),
+            None,
+        )
         self.set_reactive(FileList.cursor, min(self.cursor if place is None else place, self._last))
         self.virtual_size = Size(self.scrollable_content_region.width, len(entries))
         self._follow()
