@@ -181,7 +181,7 @@ def inside(home: Path, tokens: int) -> None:
             self.status = EngineStatus("ready", model=ModelInfo("m", "Model"))
 
         @property
-        def client(self) -> Any:
+        def client(self) -> Any:  # noqa: ANN401 - stands for an HTTP client
             return pretended
 
         @property

@@ -148,8 +148,17 @@ class UiSettings(_Group):
     )
     """What Enter does; Ctrl+J is always a new line, and Ctrl+S always sends."""
 
-    motion: Literal["full", "reduced"] = "full"
+    motion: Literal["full", "reduced"] = Field(default="full", json_schema_extra=_NOW)
     """``reduced``: nothing moves by itself: no animation, no blinking cursor, words for bars."""
+
+    pictures: Literal["auto", "kitty", "sixel", "blocks", "off"] = Field(
+        default="auto", json_schema_extra=_applies("next start")
+    )
+    """How pictures are shown: by the best way the terminal knows, by one of its two graphics
+    protocols, as coloured half blocks, or as a line of text only."""
+
+    picture_rows: int = Field(default=10, ge=1, le=100, json_schema_extra=_applies("next start"))
+    """The most rows that a picture in the conversation takes."""
 
 
 class Settings(BaseSettings):

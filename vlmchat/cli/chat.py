@@ -24,7 +24,7 @@ def run_chat(
     """
     from vlmchat.cli.overrides import engine_overrides, given
     from vlmchat.errors import UsageError
-    from vlmchat.tui.app import ChatApp
+    from vlmchat.tui.terminal import TerminalQuestion
 
     overrides = {
         "engine": engine_overrides(
@@ -38,11 +38,16 @@ def run_chat(
         "chat": given(system=system),
         "ui": given(theme=theme),
     }
-    try:
-        app = ChatApp(overrides, attach, resume)
-    except UsageError as error:
-        print(f"vlmchat: {error}", file=sys.stderr)
-        return error.exit_code
+    with TerminalQuestion() as question:
+        # The terminal answers while this is being imported.
+        from vlmchat.tui.app import ChatApp
+
+        try:
+            app = ChatApp(overrides, attach, resume)
+        except UsageError as error:
+            print(f"vlmchat: {error}", file=sys.stderr)
+            return error.exit_code
+        app.terminal = question.answer()
     sentence = app.run()
     if sentence:
         print(f"vlmchat: {sentence}", file=sys.stderr)

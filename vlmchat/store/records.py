@@ -66,13 +66,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class MediaUse:
-    """One place where a medium was attached."""
+    """One place where a medium was attached; `size` is in bytes."""
 
     sha256: str
     name: str
     mime: str
     width: int
     height: int
+    size: int
     message: int
     thread: int
     created: float

@@ -23,7 +23,9 @@ from vlmchat.text import visible_line
 from vlmchat.tui.motion import apply_motion, still
 from vlmchat.tui.no_color import colour_filters
 from vlmchat.tui.screens.chat import ChatScreen
+from vlmchat.tui.terminal import Abilities, PictureStyle, picture_style
 from vlmchat.tui.themes import DEFAULT_THEME, first_theme, load_theme, no_color, theme_files
+from vlmchat.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
@@ -107,6 +109,8 @@ class ChatApp(App[str]):
             id="palette",
         ),
     ]
+    # With many pictures in view a collection takes a noticeable fraction of a second.
+    PAUSE_GC_ON_SCROLL = True
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_command_provider}
 
     def __init__(
@@ -124,6 +128,8 @@ class ChatApp(App[str]):
         self.no_color = no_color()  # Textual takes an empty NO_COLOR for one that is set
         self._theme_error = ""
         self._wanted_theme: str | None = None
+        self.terminal = Abilities()
+        self.picture_style = PictureStyle()
         self._begin_with_theme()
 
     def _begin_with_theme(self) -> None:
@@ -195,6 +201,11 @@ class ChatApp(App[str]):
         screen.engine_changer.make = self._keeper
         if self._theme_error:
             screen.notice(self._theme_error, "error")
+        self.picture_style = picture_style(
+            settings.ui.pictures, settings.ui.picture_rows, self.terminal
+        )
+        if self.terminal.typed:
+            screen.query_one(Composer).insert(self.terminal.typed)
         screen.connect(keeper, settings)
         if self._first_files:
             screen.attach(self._first_files)

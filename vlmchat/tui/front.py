@@ -102,6 +102,12 @@ class Front(Protocol):
     def open_history(self, query: str = "") -> None:
         """Search what was asked before, beginning with `query`."""
 
+    def open_gallery(self) -> None:
+        """Show every picture that was ever attached."""
+
+    def open_viewer(self, which: str = "") -> None:
+        """Show the pictures of this conversation large, beginning with that number or name."""
+
     def open_log(self) -> None:
         """Show the end of the engine's log."""
 

@@ -13,6 +13,7 @@ from vlmchat.tui.commands import (
     conversation,
     engine,
     files,
+    media,
     program,
     threads,
 )
@@ -59,6 +60,8 @@ COMMANDS: tuple[Command, ...] = (
     threads.Undelete(),
     files.Export(),
     files.Import(),
+    media.View(),
+    media.Gallery(),
     program.Restart(),
     program.Log(),
     program.Theme(),

@@ -9,10 +9,12 @@ from vlmchat.text import visible_line
 from vlmchat.tui.tree import Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from vlmchat.tui.conversations import Conversations
     from vlmchat.tui.front import Front
+    from vlmchat.tui.screens.chat import ChatScreen
 
 
 class Openers(Screen[None]):
@@ -23,14 +25,21 @@ class Openers(Screen[None]):
     """
 
     library: "Conversations | None" = None
+    _folder: "Path | None" = None
+    _folders: "Sequence[Path]" = ()
 
     @property
-    def front(self) -> "Front":
-        """The chat screen itself, as commands see it."""
+    def chat(self) -> "ChatScreen":
+        """The chat screen itself."""
         from vlmchat.tui.screens.chat import ChatScreen
 
         assert isinstance(self, ChatScreen)
         return self
+
+    @property
+    def front(self) -> "Front":
+        """The chat screen itself, as commands see it."""
+        return self.chat
 
     @property
     def keeps(self) -> bool:
@@ -56,7 +65,24 @@ class Openers(Screen[None]):
             if paths:
                 self.front.attach(paths)
 
-        self.app.push_screen(Picker(), chosen)
+        self.app.push_screen(Picker(self._folder, tuple(self._folders), self._used), chosen)
+
+    def _used(self, folder: "Path") -> None:
+        """Remember where pictures were chosen, the last place first."""
+        self._folders = [folder, *(other for other in self._folders if other != folder)][:20]
+        self._folder = folder
+
+    def open_gallery(self) -> None:
+        """Show every picture that was ever attached."""
+        from vlmchat.tui.media_actions import open_gallery
+
+        open_gallery(self.chat)
+
+    def open_viewer(self, which: str = "") -> None:
+        """Show the pictures of this conversation large, beginning with that number or name."""
+        from vlmchat.tui.media_actions import open_viewer
+
+        open_viewer(self.chat, which)
 
     def open_log(self) -> None:
         """Show the end of the engine's log."""

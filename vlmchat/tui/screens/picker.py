@@ -1,45 +1,55 @@
-"""The file picker: type a path, or walk the folders."""
+"""The file picker: type a path, or walk the folders, with a look at each picture."""
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalGroup
+from textual.containers import Center, Horizontal, HorizontalGroup, Middle, VerticalGroup
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.suggester import Suggester
-from textual.widgets import DirectoryTree, Input, Static, Tree
-from textual.widgets.directory_tree import DirEntry
+from textual.widgets import Input, Static
+from textual.worker import get_current_worker
 
 from vlmchat.errors import VlmchatError
 from vlmchat.media.images import SUFFIXES, dimensions
 from vlmchat.text import human_bytes, visible_line
+from vlmchat.tui.decoding import or_sentence
+from vlmchat.tui.drawing import Drawn, fit, pixels, prepare, style_of
+from vlmchat.tui.folder import Entry, FileKind, Order, in_order, scan
 from vlmchat.tui.pasted import expand, parse_paths
+from vlmchat.tui.terminal import PictureStyle
+from vlmchat.tui.widgets.canvas import Canvas
+from vlmchat.tui.widgets.file_list import FileList
 
-
-def is_picture(path: Path) -> bool:
-    """Say whether the name is that of a picture file."""
-    return path.suffix.lower() in SUFFIXES
+# Where the screen is narrower, the names need the room.
+_PREVIEW_FROM = 100
 
 
 class PathSuggester(Suggester):
-    """Completes the last component of a typed path."""
+    """Completes the last component of a typed path.
 
-    def __init__(self) -> None:
+    Args:
+        suffixes: of the files that are wanted.
+    """
+
+    def __init__(self, suffixes: frozenset[str] = SUFFIXES) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
+        self._suffixes = suffixes
 
     async def get_suggestion(self, value: str) -> str | None:
         """Return `value` with its last component completed, or nothing."""
-        return await asyncio.to_thread(complete_path, value)
+        return await asyncio.to_thread(complete_path, value, self._suffixes)
 
 
-def complete_path(value: str) -> str | None:
-    """Return `value` completed to the first folder or picture it begins; blocking."""
+def complete_path(value: str, suffixes: frozenset[str] = SUFFIXES) -> str | None:
+    """Return `value` completed to the first folder or wanted file it begins; blocking."""
     folder_text, slash, start = value.rpartition("/")
     if not start:
         return None
@@ -49,30 +59,16 @@ def complete_path(value: str) -> str | None:
             found = sorted(
                 entry.name + ("/" if entry.is_dir() else "")
                 for entry in entries
-                if entry.name.startswith(start) and (entry.is_dir() or is_picture(Path(entry.name)))
+                if entry.name.startswith(start)
+                and (entry.is_dir() or Path(entry.name).suffix.lower() in suffixes)
             )
     except OSError:
         return None
     return folder_text + slash + found[0] if found else None
 
 
-class PictureTree(DirectoryTree):
-    """Folders and pictures, nothing hidden."""
-
-    ICON_NODE = "▸ "
-    ICON_NODE_EXPANDED = "▾ "
-    ICON_FILE = "  "
-
-    def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:
-        """Leave out hidden entries and other files."""
-        return [path for path in paths if not path.name.startswith(".") and _shown(path)]
-
-
-def _shown(path: Path) -> bool:
-    try:
-        return path.is_dir() or is_picture(path)
-    except OSError:
-        return False
+_PICTURES = FileKind("pictures", SUFFIXES)
+_KEYS = "Enter attach · Space mark · s sort · . hidden · r recent · / filter"
 
 
 class Picker(ModalScreen[list[Path] | None]):
@@ -80,66 +76,377 @@ class Picker(ModalScreen[list[Path] | None]):
 
     Args:
         folder: where to begin; the current folder by default.
+        recent: folders that were used before, the last one first.
+        used: told the folder that files were chosen from.
+        kinds: what can be chosen.
     """
 
+    DEFAULT_CSS = """
+    Picker {
+        #picker-dialog {
+            width: 96%;
+            max-width: 140;
+            height: 92%;
+            padding: 0 1;
+            background: $surface;
+            border: round $border;
+            border-title-color: $primary;
+            border-title-style: bold;
+            border-subtitle-color: $muted;
+        }
+        #picker-fields {
+            height: 1;
+            margin: 0 0 1 0;
+            #picker-path {
+                width: 2fr;
+                margin: 0 1 0 0;
+            }
+            #picker-filter {
+                width: 1fr;
+                background: $panel;
+                & > .input--placeholder {
+                    color: $muted;
+                }
+            }
+        }
+        #picker-folder, #picker-facts {
+            height: 1;
+            text-wrap: nowrap;
+            text-overflow: ellipsis;
+        }
+        #picker-folder {
+            color: $primary;
+            text-style: bold;
+        }
+        #picker-list {
+            width: 1fr;
+            height: 1fr;
+        }
+        #picker-body {
+            height: 1fr;
+        }
+        #picker-preview {
+            width: 42;
+            height: 1fr;
+            margin: 0 0 0 1;
+            align: center middle;
+            background: $surface;
+        }
+        &.narrow #picker-preview {
+            display: none;
+        }
+    }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Close"),
+        Binding("escape", "leave", "Close"),
+        Binding("s", "sort", "Sort"),
+        Binding("full_stop", "hidden", "Hidden files"),
+        Binding("r", "recent", "Recent folders"),
+        Binding("k", "kind", "Kind"),
+        Binding("slash", "filter", "Filter"),
+        Binding("backspace,left", "parent", "Up"),
     ]
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        recent: Sequence[Path] = (),
+        used: Callable[[Path], None] | None = None,
+        kinds: Sequence[FileKind] = (_PICTURES,),
+    ) -> None:
         super().__init__(id="picker")
-        self._folder = folder or Path.cwd()
+        self.folder = (folder or Path.cwd()).absolute()
+        self._recent = tuple(recent)
+        self._used = used
+        # All kinds at once come first, then each alone.
+        every = FileKind(" and ".join(kind.name for kind in kinds), suffixes_of(kinds))
+        self._kinds = (every, *kinds) if len(kinds) > 1 else (every,)
+        self._kind = every
+        self._order: Order = "name"
+        self._hidden = False
+        self._showing_recent = False
+        self._found: list[Entry] = []
+        self._scanning = False
+        self._trouble = ""
+        self._wanted: Path | None = None
+        self._previewing = False
 
     def compose(self) -> ComposeResult:
-        """Lay out path, folders and facts."""
-        with VerticalGroup(classes="dialog") as dialog:
-            dialog.border_title = "Attach a picture"
-            dialog.border_subtitle = "Enter attaches · Tab changes field · Esc closes"
-            yield Input(
-                placeholder="Type or paste a path, or walk the folders below",
-                suggester=PathSuggester(),
-                compact=True,
-                id="picker-path",
-            )
-            yield PictureTree(self._folder, id="picker-tree")
+        """Lay out path and filter, the folder, the preview, and facts."""
+        with VerticalGroup(id="picker-dialog") as dialog:
+            dialog.border_title = f"Attach {self._kind.name}"
+            dialog.border_subtitle = _KEYS
+            with HorizontalGroup(id="picker-fields"):
+                yield Input(
+                    placeholder="Type or paste a path",
+                    suggester=PathSuggester(self._kinds[0].suffixes),
+                    compact=True,
+                    id="picker-path",
+                )
+                yield Input(placeholder="Filter by name", compact=True, id="picker-filter")
+            yield Static("", id="picker-folder", markup=False)
+            with Horizontal(id="picker-body"):
+                yield FileList()
+                with Middle(id="picker-preview"), Center():
+                    yield Canvas()
             yield Static("", id="picker-facts", markup=False)
 
     def on_mount(self) -> None:
-        """Begin with the typed path."""
-        self.query_one(Input).focus()
+        """Begin with the typed path, and read the folder."""
+        self.query_one("#picker-path").focus()
+        self.set_class(self.app.size.width < _PREVIEW_FROM, "narrow")
+        self._enter(self.folder)
 
-    @on(Input.Submitted)
+    def on_resize(self, event: events.Resize) -> None:
+        """Show the preview where there is room for it."""
+        self.set_class(event.size.width < _PREVIEW_FROM, "narrow")
+        self._moved()
+
+    # The folder -------------------------------------------------------------------------------
+
+    def _enter(self, folder: Path, at: Path | None = None) -> None:
+        """Show what is in `folder`."""
+        self.folder, self._showing_recent = folder, False
+        self._trouble, self._found, self._scanning = "", [], True
+        parent = folder.parent
+        if parent != folder:
+            self._found.append(Entry(parent, "..", True))
+        self.query_one("#picker-filter", Input).value = ""
+        self._show(at)
+        worker = partial(self._scan, folder, at, asyncio.get_running_loop())
+        self.run_worker(worker, thread=True, group="scan", exclusive=True)
+
+    def _scan(self, folder: Path, at: Path | None, loop: asyncio.AbstractEventLoop) -> None:
+        worker = get_current_worker()
+
+        def found(piece: list[Entry], last: bool = False, trouble: str = "") -> None:
+            if not worker.is_cancelled:
+                loop.call_soon_threadsafe(self._arrived, folder, piece, at, last, trouble)
+
+        trouble = ""
+        try:
+            scan(folder, self._kinds[0].suffixes, found, lambda: worker.is_cancelled)
+        except VlmchatError as error:
+            trouble = str(error)
+        found([], True, trouble)
+
+    def _arrived(
+        self, folder: Path, piece: list[Entry], at: Path | None, last: bool, trouble: str
+    ) -> None:
+        if folder != self.folder or self._showing_recent or not self.is_attached:
+            return
+        self._found += piece
+        self._scanning = not last
+        self._trouble = trouble or self._trouble
+        self._show(at)
+
+    def _show(self, at: Path | None = None) -> None:
+        """Draw the entries that the filter, the kind and the setting for hidden ones leave."""
+        wanted = self.query_one("#picker-filter", Input).value.casefold()
+        entries = [entry for entry in self._found if self._passes(entry, wanted)]
+        up = [entry for entry in entries if entry.label == ".."]
+        rest = [entry for entry in entries if entry.label != ".."]
+        if not self._showing_recent:
+            rest = in_order(rest, self._order)
+        self.query_one(FileList).show([*up, *rest], at)
+        self._say(sum(not entry.folder for entry in rest))
+
+    def _passes(self, entry: Entry, wanted: str) -> bool:
+        if entry.label == "..":
+            return not wanted
+        if entry.hidden and not self._hidden:
+            return False
+        if not entry.folder and entry.suffix not in self._kind.suffixes:
+            return False
+        return wanted in entry.label.casefold()
+
+    def _say(self, files: int) -> None:
+        if self._showing_recent:
+            line = "Recent folders"
+        else:
+            state = " …" if self._scanning else ""
+            order = "newest first" if self._order == "newest" else "by name"
+            hidden = ", hidden ones too" if self._hidden else ""
+            counted = f"{files} {self._kind.name}{state}, {order}{hidden}"
+            line = f"{visible_line(str(self.folder))}  {counted}"
+        self.query_one("#picker-folder", Static).update(Content(line))
+        self._tell()
+
+    def _tell(self, facts: str = "") -> None:
+        """Show what went wrong, what is marked, or the facts of the highlighted file."""
+        marked = len(self.query_one(FileList).marked)
+        parts = [self._trouble or facts]
+        if marked:
+            parts.insert(0, f"{marked} marked, Enter attaches {'it' if marked == 1 else 'them'}")
+        text = " · ".join(part for part in parts if part)
+        self.query_one("#picker-facts", Static).update(Content(text))
+
+    # The preview ------------------------------------------------------------------------------
+
+    @on(FileList.Moved)
+    def _moved(self) -> None:
+        entry = self.query_one(FileList).current
+        self._wanted = entry.path if entry is not None and not entry.folder else None
+        if self._wanted is None:
+            self.query_one(Canvas).show(None)
+            self._tell()
+        elif not self._previewing:
+            self._previewing = True
+            self.run_worker(self._preview(), group="preview")
+
+    async def _preview(self) -> None:
+        """Draw the highlighted file; those passed over meanwhile are left out."""
+        try:
+            while (path := self._wanted) is not None:
+                await self._preview_of(path)
+                if self._wanted == path:
+                    break
+        finally:
+            self._previewing = False
+
+    async def _preview_of(self, path: Path) -> None:
+        facts = await asyncio.to_thread(describe_file, path)
+        canvas = self.query_one(Canvas)
+        drawn: Drawn | str = ""
+        space = self.query_one("#picker-preview").size
+        style = style_of(self.app)
+        if space and style.kind != "off" and not self.has_class("narrow"):
+            ground = canvas.background_colors[1].rgb
+            drawn = await or_sentence(
+                lambda: _drawn_file(path, space.width, space.height, style, ground)
+            )
+        if self._wanted != path:
+            return
+        if isinstance(drawn, str):
+            canvas.show(None)
+            facts = drawn or facts
+        else:
+            canvas.styles.width, canvas.styles.height = drawn.columns, drawn.rows
+            canvas.show(drawn)
+        self._tell(facts)
+
+    @on(FileList.Marked)
+    def _marked(self) -> None:
+        self._moved() if self._wanted else self._tell()
+
+    # Choosing ---------------------------------------------------------------------------------
+
+    @on(Input.Submitted, "#picker-path")
     def _typed(self, event: Input.Submitted) -> None:
+        files = self.query_one(FileList)
         paths = parse_paths(event.value)
         if len(paths) == 1 and paths[0].is_dir():
-            self.query_one(PictureTree).path = paths[0]
-            self.query_one(Input).value = ""
-            self.query_one(PictureTree).focus()
+            self.query_one("#picker-path", Input).value = ""
+            self._enter(paths[0].absolute())
+            files.focus()
         elif not paths:
-            self.query_one(PictureTree).focus()
+            files.focus()
         elif missing := next((path for path in paths if not path.is_file()), None):
-            self._say(f"There is no file “{visible_line(str(missing))}”.")
+            self._tell(f"There is no file “{visible_line(str(missing))}”.")
         else:
-            self.dismiss(paths)
+            self._finish(paths, paths[0].absolute().parent)
 
-    @on(DirectoryTree.FileSelected)
-    def _selected(self, event: DirectoryTree.FileSelected) -> None:
-        self.dismiss([event.path])
+    @on(Input.Submitted, "#picker-filter")
+    def _filter_done(self) -> None:
+        self.query_one(FileList).focus()
 
-    @on(Tree.NodeHighlighted)
-    def _highlighted(self, event: Tree.NodeHighlighted[DirEntry]) -> None:
-        entry = event.node.data
-        if entry is not None:
-            self.run_worker(self._describe(entry.path), group="facts", exclusive=True)
+    @on(Input.Changed, "#picker-filter")
+    def _filtered(self) -> None:
+        self._show()
 
-    async def _describe(self, path: Path) -> None:
-        if not is_picture(path):
-            self._say("")
+    @on(FileList.ReachedTop)
+    def _above(self) -> None:
+        self.query_one("#picker-filter").focus()
+
+    @on(FileList.Chosen)
+    def _chosen(self, event: FileList.Chosen) -> None:
+        if event.entry.folder:
+            self._enter(event.entry.path, at=self.folder)
+        else:
+            marked = list(self.query_one(FileList).marked)
+            self._finish(marked or [event.entry.path], self.folder)
+
+    def _finish(self, paths: list[Path], folder: Path) -> None:
+        if self._used is not None:
+            self._used(folder)
+        self.dismiss(paths)
+
+    def on_key(self, event: events.Key) -> None:
+        """Go down from the fields into the list."""
+        if event.key == "down" and isinstance(self.focused, Input):
+            event.stop()
+            self.query_one(FileList).focus()
+
+    # Keys -------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer kinds only where there are several."""
+        return action != "kind" or len(self._kinds) > 1
+
+    def action_leave(self) -> None:
+        """Leave the filter, the marks or the recent folders first; then close."""
+        field, files = self.query_one("#picker-filter", Input), self.query_one(FileList)
+        if field.value:
+            field.value = ""
+            files.focus()
+        elif self._showing_recent:
+            self._enter(self.folder)
+        else:
+            self.dismiss(None)
+
+    def action_sort(self) -> None:
+        """Sort by name, or the newest first."""
+        self._order = "newest" if self._order == "name" else "name"
+        self._show()
+
+    def action_hidden(self) -> None:
+        """Show or leave out what begins with a full stop."""
+        self._hidden = not self._hidden
+        self._show()
+
+    def action_kind(self) -> None:
+        """Show the next kind only."""
+        at = self._kinds.index(self._kind)
+        self._kind = self._kinds[(at + 1) % len(self._kinds)]
+        self._show()
+
+    def action_filter(self) -> None:
+        """Write in the filter."""
+        self.query_one("#picker-filter").focus()
+
+    def action_parent(self) -> None:
+        """Go to the folder above."""
+        if self._showing_recent:
+            self._enter(self.folder)
+        elif self.folder.parent != self.folder:
+            self._enter(self.folder.parent, at=self.folder)
+
+    def action_recent(self) -> None:
+        """Show the folders that were used before."""
+        if not self._recent:
+            self._tell("No folder was used yet.")
             return
-        self._say(await asyncio.to_thread(describe_file, path))
+        self.workers.cancel_group(self, "scan")
+        self._showing_recent, self._scanning, self._trouble = True, False, ""
+        self._found = [Entry(path, visible_line(str(path)), True) for path in self._recent]
+        self.query_one("#picker-filter", Input).value = ""
+        self._show(self._recent[0])
+        self.query_one(FileList).focus()
 
-    def _say(self, text: str) -> None:
-        self.query_one("#picker-facts", Static).update(Content(text))
+
+def suffixes_of(kinds: Sequence[FileKind]) -> frozenset[str]:
+    """Return the suffixes of all `kinds`."""
+    return frozenset().union(*(kind.suffixes for kind in kinds))
+
+
+def _drawn_file(
+    path: Path, columns: int, rows: int, style: PictureStyle, ground: tuple[int, int, int]
+) -> Drawn:
+    from vlmchat.media.thumbnails import file_thumbnail
+
+    image = file_thumbnail(path, pixels(columns, rows, style))
+    columns, rows = fit(image.width, image.height, columns, rows, style)
+    return prepare(image, columns, rows, style, ground)
 
 
 def describe_file(path: Path) -> str:

@@ -1,6 +1,6 @@
 """The turns of a conversation: one widget each; nothing said ever passes through markup."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
@@ -10,27 +10,13 @@ from textual.containers import VerticalGroup
 from textual.content import Content
 from textual.widgets import Static
 
-from vlmchat.chat.messages import Media
 from vlmchat.text import visible, visible_line
 from vlmchat.tui.commands import registry
 from vlmchat.tui.question import NoticeKind
 from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets.answer import Answer, AnswerText, Footnote, PartView
-from vlmchat.tui.widgets.chips import describe
+from vlmchat.tui.widgets.picture import PictureFlow
 from vlmchat.tui.widgets.transcript import Item, Transcript
-
-
-class MediaRow(VerticalGroup):
-    """The pictures of one question."""
-
-    def __init__(self, media: Iterable[Media]) -> None:
-        super().__init__(classes="turn-media")
-        self._media = tuple(media)
-
-    def compose(self) -> ComposeResult:
-        """Lay out one line a picture."""
-        for item in self._media:
-            yield Static(Content(f"▣ {describe(item)}"), classes="turn-picture")
 
 
 class TurnView(VerticalGroup, can_focus=True):
@@ -94,7 +80,7 @@ class QuestionTurn(TurnView):
         """Lay out label, pictures and text."""
         yield Static(Content(self.head()), classes="turn-label")
         if self.turn.media:
-            yield MediaRow(self.turn.media)
+            yield PictureFlow(self.turn.media)
         if self.turn.text.strip():
             yield Static(Content(visible(self.turn.text)), classes="turn-text")
 

@@ -1,0 +1,69 @@
+"""What the chat does with pictures that were attached: seeing them large, finding them again."""
+
+from typing import TYPE_CHECKING
+
+from vlmchat.chat.messages import Media
+from vlmchat.errors import UsageError
+from vlmchat.text import visible_line
+
+if TYPE_CHECKING:
+    from vlmchat.tui.screens.chat import ChatScreen
+    from vlmchat.tui.screens.gallery import GalleryChoice
+
+
+def open_viewer(chat: "ChatScreen", which: str = "") -> None:
+    """Show the pictures of the conversation and of the next question large.
+
+    Args:
+        chat: the screen it opens over.
+        which: the number or name of the one to begin with; the last one without.
+
+    Raises:
+        UsageError: there is none, or none like that.
+    """
+    from vlmchat.tui.screens.viewer import Viewer
+
+    media = pictures_of(chat)
+    if not media:
+        raise UsageError("There is no picture in this conversation yet: /attach adds one.")
+    chat.app.push_screen(Viewer(media, _index(media, which)))
+
+
+def pictures_of(chat: "ChatScreen") -> list[Media]:
+    """Return the pictures of the conversation in their order, then those attached."""
+    asked = [item for turn in chat.session.path for item in turn.media]
+    return [*asked, *chat.attachments.media]
+
+
+def _index(media: list[Media], which: str) -> int:
+    if not which:
+        return len(media) - 1
+    if which.isdecimal() and 1 <= int(which) <= len(media):
+        return int(which) - 1
+    for number, item in reversed(list(enumerate(media))):
+        if item.name == which:
+            return number
+    raise UsageError(
+        f"No picture of this conversation is called “{visible_line(which)}”, "
+        f"and the numbers go from 1 to {len(media)}."
+    )
+
+
+def open_gallery(chat: "ChatScreen") -> None:
+    """Show every picture that was ever attached, and do what is asked with one of them.
+
+    Raises:
+        UsageError: conversations are not kept.
+    """
+    from vlmchat.tui.screens.gallery import AttachAgain, Gallery, JumpTo, StoreGallery
+
+    library = chat.conversations.library
+
+    def chosen(choice: "GalleryChoice") -> None:
+        if isinstance(choice, AttachAgain):
+            chat.attachments.add(choice.media)
+        elif isinstance(choice, JumpTo):
+            use = choice.use
+            chat.run_worker(chat.open_thread(use.thread, use.message), group="prompt")
+
+    chat.app.push_screen(Gallery(StoreGallery(library.run, library.media_data)), chosen)
