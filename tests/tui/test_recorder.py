@@ -42,6 +42,7 @@ async def test_what_was_said_is_saved_and_brought_back(tmp_path: Path) -> None:
             await chat.until(chat.answers)
             assert "What is this? [/red]" in chat.questions()[0]
             assert "31.2 tokens/s" in chat.answers()[0]
+            await chat.until(lambda: "A red circle." in chat.text())
             await chat.ask("And now?")
             await chat.answered(2)
         sent = fake.requests[-1]["messages"]

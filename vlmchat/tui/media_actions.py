@@ -7,6 +7,7 @@ from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
+    from vlmchat.store.records import MediaUse
     from vlmchat.tui.screens.chat import ChatScreen
     from vlmchat.tui.screens.gallery import GalleryChoice
 
@@ -63,7 +64,19 @@ def open_gallery(chat: "ChatScreen") -> None:
         if isinstance(choice, AttachAgain):
             chat.attachments.add(choice.media)
         elif isinstance(choice, JumpTo):
-            use = choice.use
-            chat.run_worker(chat.open_thread(use.thread, use.message), group="prompt")
+            chat.run_worker(_show(chat, choice.use), group="prompt")
 
     chat.app.push_screen(Gallery(StoreGallery(library.run, library.media_data)), chosen)
+
+
+async def _show(chat: "ChatScreen", use: "MediaUse") -> None:
+    """Open the conversation where a picture was used, at the picture."""
+    from vlmchat.tui.widgets.picture import Picture
+
+    await chat.open_thread(use.thread, use.message)
+    turn = chat.selected()
+    widget = chat.transcript.widget_of(turn) if turn is not None else None
+    for picture in widget.query(Picture) if widget is not None else ():
+        if picture.media.sha256 == use.sha256:
+            picture.focus()
+            return

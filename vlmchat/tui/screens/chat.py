@@ -45,17 +45,19 @@ class ChatScreen(Adjusting):
         super().__init__(id="chat")
         self.session = ChatSession(NoEngine(), self)
         self.attachments = Attachments(self._show_chips, self._complain)
+        self.transcript = Transcript()
         self._shown_tree = self.session.tree
         self.permissions: Permissions = RememberedPermissions()
         self._told: set[str] = set()
         self._editing: Turn | None = None
+        self._leaving = False
         self._flows: dict[Turn, AnswerFlow] = {}
         self.begin_adjusting()
 
     def compose(self) -> ComposeResult:
         """Lay out the chat from top to bottom."""
         yield StandingWarning()
-        yield Transcript()
+        yield self.transcript
         yield Static("↓ new text below (End)", id="behind")
         yield LoadingLine()
         yield QueueList()
@@ -70,7 +72,7 @@ class ChatScreen(Adjusting):
         """Let the person write at once."""
         self.query_one(Composer).focus()
         self.query_one("#behind").display = False
-        self.watch(self.query_one(Transcript), "behind", self._show_behind)
+        self.watch(self.transcript, "behind", self._show_behind)
         self._show_state()
 
     @property
@@ -93,12 +95,15 @@ class ChatScreen(Adjusting):
 
     async def on_unmount(self) -> None:
         """Leave no engine behind, and nothing unsaved."""
+        self._leaving = True
+        for flow in self._flows.values():
+            flow.cancel()
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()
 
     async def _converse(self) -> None:
-        if self.session.system:
+        if self.session.system and not self.session.tree.roots:
             await self.show_system()
         await self.session.run()
 
@@ -106,25 +111,30 @@ class ChatScreen(Adjusting):
 
     async def turn_added(self, turn: Turn) -> None:
         """Draw a turn at the end."""
+        if self._leaving:
+            return
         for item in self._items(turn):
-            await self.query_one(Transcript).add(item)
+            await self.transcript.add(item)
         self._show_state()
 
     async def turn_grew(self, turn: Turn, piece: str) -> None:
         """Draw what a reply grew by."""
         if flow := self._flows.get(turn):
             flow.grow()
-        self.query_one(Transcript).mark_behind()
+        self.transcript.mark_behind()
 
     async def turn_ended(self, turn: Turn) -> None:
         """Draw the end of a reply."""
-        if flow := self._flows.pop(turn, None):
+        flow = self._flows.pop(turn, None)
+        if flow is not None and not self._leaving:
             await flow.end()
         self._show_state()
 
     async def path_changed(self) -> None:
         """Draw another path, or another conversation."""
-        transcript = self.query_one(Transcript)
+        if self._leaving:
+            return
+        transcript = self.transcript
         same = self._shown_tree is self.session.tree
         self._shown_tree = self.session.tree
         if not same:
@@ -148,7 +158,7 @@ class ChatScreen(Adjusting):
         from vlmchat.tui.widgets.answer import AnswerFlow
         from vlmchat.tui.widgets.turns import AnswerPlaces
 
-        places = AnswerPlaces(self.query_one(Transcript), answer, self._place)
+        places = AnswerPlaces(self.transcript, answer, self._place)
         self._flows[answer.turn] = AnswerFlow(answer, places)
 
     def _place(self, turn: Turn) -> tuple[int, int]:
@@ -157,6 +167,8 @@ class ChatScreen(Adjusting):
 
     def queue_changed(self) -> None:
         """Draw the queue."""
+        if self._leaving:
+            return
         self.query_one(QueueList).show(self.session.queue)
         self._show_state()
 
@@ -176,8 +188,10 @@ class ChatScreen(Adjusting):
     def _say(self, text: str, kind: NoticeKind, *, stays: bool) -> None:
         from vlmchat.tui.widgets.turns import Notice
 
+        if self._leaving:
+            return
         item = Item(lambda: Notice(text, kind), (len(text), 0), stays=stays)
-        self.run_worker(self.query_one(Transcript).add(item), group="notices")
+        self.run_worker(self.transcript.add(item), group="notices")
 
     def _complain(self, sentence: str) -> None:
         self.notice(sentence, "error")
@@ -207,6 +221,8 @@ class ChatScreen(Adjusting):
         return ["F2 shows the last lines of its log; /restart starts it again."]
 
     def _show_state(self) -> None:
+        if self._leaving:
+            return
         session = self.session
         status = session.engine.status
         answering = status.stage == "ready" and session.answering
@@ -252,7 +268,7 @@ class ChatScreen(Adjusting):
                 return
         instead_of, self._editing = self._editing, None
         self._show_editing()
-        self.query_one(Transcript).follow()
+        self.transcript.follow()
         if instead_of is not None and instead_of.role == "assistant":
             self.run_worker(self._correct(instead_of, text), group="prompt")
         else:
@@ -387,7 +403,7 @@ class ChatScreen(Adjusting):
         """Draw the turn's label anew."""
         from vlmchat.tui.widgets.turns import TurnView
 
-        widget = self.query_one(Transcript).widget_of(turn)
+        widget = self.transcript.widget_of(turn)
         if isinstance(widget, TurnView) and widget.is_mounted:
             widget.draw_head()
 
@@ -401,7 +417,7 @@ class ChatScreen(Adjusting):
     async def go_to(self, turn: Turn) -> None:
         """Show `turn`, on whatever branch it is, and give it the focus."""
         await self.session.go_to(turn)
-        widget = await self.query_one(Transcript).reveal(turn)
+        widget = await self.transcript.reveal(turn)
         if widget is not None:
             widget.focus(scroll_visible=False)
 
@@ -412,7 +428,7 @@ class ChatScreen(Adjusting):
             return
         place = path.index(turn) + step if turn in path else len(path) - 1
         if place >= len(path):
-            self.query_one(Transcript).follow()
+            self.transcript.follow()
             self.compose_on()
         elif place >= 0:
             await self.go_to(path[place])
@@ -463,7 +479,7 @@ class ChatScreen(Adjusting):
     async def show_system(self) -> None:
         """Show the system prompt in the transcript."""
         if self.session.system:
-            await self.query_one(Transcript).add(self._system_item())
+            await self.transcript.add(self._system_item())
         else:
             self.notice("There is no system prompt.", "note")
 
@@ -475,7 +491,7 @@ class ChatScreen(Adjusting):
 
     def action_page(self, direction: int) -> None:
         """Scroll the transcript by a page."""
-        transcript = self.query_one(Transcript)
+        transcript = self.transcript
         if direction < 0:
             transcript.scroll_page_up(animate=False)
         else:

@@ -89,10 +89,6 @@ class AnswerText(Markdown):
         """Nothing: no one asks for it."""
         return []
 
-    async def on_mount(self) -> None:
-        """Draw what there is."""
-        await self.draw()
-
     async def draw(self) -> None:
         """Draw the part as it stands: what was added to it while it grows, else the whole."""
         text = self._answer.parts[self._part] if self._part < len(self._answer.parts) else ""
@@ -211,6 +207,10 @@ class AnswerFlow:
                 if view := self._places.part(last):
                     await view.draw_part(whole=True)
                 await self._places.set_parts()
+
+    def cancel(self) -> None:
+        """Draw nothing any more."""
+        self._task.cancel()
 
     async def end(self) -> None:
         """Draw the whole text once more, as a full parse sees it, and the figures."""

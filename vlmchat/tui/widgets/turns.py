@@ -113,6 +113,10 @@ class AnswerTurn(TurnView):
         yield self._text
         yield Footnote(self._answer, 0)
 
+    async def on_mount(self) -> None:
+        """Draw what there is of the text, now that its place has been made."""
+        await self._text.draw()
+
     async def draw_part(self, whole: bool = False) -> None:
         """Draw the first part as it stands."""
         if self.is_mounted:
@@ -139,6 +143,10 @@ class AnswerMore(VerticalGroup):
         """Lay out text and the line of figures."""
         yield self._text
         yield Footnote(self._answer, self._part)
+
+    async def on_mount(self) -> None:
+        """Draw what there is of the text, now that its place has been made."""
+        await self._text.draw()
 
     async def draw_part(self, whole: bool = False) -> None:
         """Draw the part as it stands."""
