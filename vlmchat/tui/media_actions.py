@@ -73,8 +73,7 @@ async def _show(chat: "ChatScreen", use: "MediaUse") -> None:
     """Open the conversation where a picture was used, at the picture."""
     from vlmchat.tui.widgets.picture import Picture
 
-    await chat.open_thread(use.thread, use.message)
-    turn = chat.selected()
+    turn = await chat.open_thread(use.thread, use.message)
     widget = chat.transcript.widget_of(turn) if turn is not None else None
     for picture in widget.query(Picture) if widget is not None else ():
         if picture.media.sha256 == use.sha256:

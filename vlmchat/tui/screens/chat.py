@@ -1,33 +1,28 @@
 """The chat: transcript, queue, composer, status. It draws the session and forwards to it."""
 
-from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalGroup
 from textual.widgets import Footer, Static
 
-from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.errors import VlmchatError
 from vlmchat.media.permissions import Permissions, RememberedPermissions
-from vlmchat.tui import composing
 from vlmchat.tui.attachments import Attachments
 from vlmchat.tui.commands import registry
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.completing import offers
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
-from vlmchat.tui.pasted import pasted_files, split_paths
 from vlmchat.tui.question import NoticeKind, Question
-from vlmchat.tui.screens.adjusting import Adjusting
+from vlmchat.tui.screens.writing import Writing
 from vlmchat.tui.session import ChatSession
 from vlmchat.tui.tree import Turn
-from vlmchat.tui.widgets.chips import Chip, Chips
+from vlmchat.tui.widgets.chips import Chips
 from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer
-from vlmchat.tui.widgets.queue import QueueList, QueueRow
+from vlmchat.tui.widgets.queue import QueueList
 from vlmchat.tui.widgets.status import LoadingLine, StandingWarning, StatusBar, StatusFacts
 from vlmchat.tui.widgets.transcript import Item, Transcript
 
@@ -36,7 +31,7 @@ if TYPE_CHECKING:
     from vlmchat.tui.widgets.answer import Answer, AnswerFlow
 
 
-class ChatScreen(Adjusting):
+class ChatScreen(Writing):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(registry.bindings())
@@ -44,12 +39,11 @@ class ChatScreen(Adjusting):
     def __init__(self) -> None:
         super().__init__(id="chat")
         self.session = ChatSession(NoEngine(), self)
-        self.attachments = Attachments(self._show_chips, self._complain)
+        self.attachments = Attachments(self.show_chips, self._complain)
         self.transcript = Transcript()
         self._shown_tree = self.session.tree
         self.permissions: Permissions = RememberedPermissions()
         self._told: set[str] = set()
-        self._editing: Turn | None = None
         self._leaving = False
         self._flows: dict[Turn, AnswerFlow] = {}
         self.begin_adjusting()
@@ -64,7 +58,7 @@ class ChatScreen(Adjusting):
         with VerticalGroup(id="prompt"):
             yield (popup := CompletionPopup(partial(offers, self)))
             yield Chips()
-            yield Composer(self._files_in, popup)
+            yield Composer(self.files_in, popup)
         yield StatusBar()
         yield Footer()
 
@@ -74,11 +68,6 @@ class ChatScreen(Adjusting):
         self.query_one("#behind").display = False
         self.watch(self.transcript, "behind", self._show_behind)
         self._show_state()
-
-    @property
-    def composer(self) -> Composer:
-        """Where the person writes."""
-        return self.query_one(Composer)
 
     def connect(self, engine: EngineKeeper, settings: "Settings") -> None:
         """Take the engine and the settings, and begin to answer what is queued."""
@@ -242,153 +231,6 @@ class ChatScreen(Adjusting):
 
     def _show_behind(self, behind: bool) -> None:
         self.query_one("#behind").display = behind
-
-    # What the person writes ----------------------------------------------------------------------
-
-    @on(Composer.Submitted)
-    async def _submitted(self, event: Composer.Submitted) -> None:
-        composer = self.query_one(Composer)
-        text = event.text
-        paths, text = split_paths(text)
-        try:
-            command = None if paths else registry.parse(text.rstrip())
-        except UsageError as error:
-            self.notice(str(error), "error")
-            return
-        if command is not None:
-            composer.clear_draft()
-            await self.run_command(*command)
-            return
-        composer.clear_draft()
-        if not text.strip() and not paths and not self.attachments:
-            return  # spaces are nothing, and would make a command after them text
-        if paths:
-            self.attach(paths)
-            if not text.strip():
-                return
-        instead_of, self._editing = self._editing, None
-        self._show_editing()
-        self.transcript.follow()
-        if instead_of is not None and instead_of.role == "assistant":
-            self.run_worker(self._correct(instead_of, text), group="prompt")
-        else:
-            self.run_worker(self._submit(text, instead_of), group="prompt")
-
-    async def _submit(self, text: str, instead_of: Turn | None) -> None:
-        async with self.attachments.settled():
-            media = self.attachments.take()
-            if not self.session.submit(text, media, instead_of):
-                self.query_one(Composer).prepend(text)
-
-    async def _correct(self, reply: Turn, text: str) -> None:
-        try:
-            await self.session.correct(reply, text)
-        except VlmchatError as error:
-            self.write(text, reply)
-            self.notice(str(error), "error")
-
-    def write(self, text: str, instead_of: Turn | None = None) -> None:
-        """Put `text` into the composer, to take the place of a turn when it is sent."""
-        composer = self.query_one(Composer)
-        composer.prepend(text)
-        composer.focus()
-        self._editing = instead_of
-        self._show_editing()
-
-    def _show_editing(self) -> None:
-        prompt = self.query_one("#prompt")
-        what = "answer" if self._editing and self._editing.role == "assistant" else "question"
-        hint = f"Editing the {what} · Esc leaves it as it was"
-        prompt.border_title = hint if self._editing else ""
-
-    def on_key(self, event: events.Key) -> None:
-        """Leave an edit; the turn stays as it was."""
-        if event.key == "escape" and self._editing is not None and not self.session.answering:
-            event.stop()
-            self._editing = None
-            self._show_editing()
-            self.query_one(Composer).clear_draft()
-            self.attachments.media = []
-
-    def compose_on(self) -> None:
-        """Go back to writing."""
-        self.query_one(Composer).focus()
-
-    def action_compose_on(self) -> None:
-        """Go back to writing (for key bindings)."""
-        self.compose_on()
-
-    @on(Composer.FilesPasted)
-    def _files_pasted(self, event: Composer.FilesPasted) -> None:
-        self.attach(event.paths)
-
-    @on(Composer.ReachedBack)
-    def _reached_back(self, event: Composer.ReachedBack) -> None:
-        if event.key == "backspace":
-            self.attachments.media = self.attachments.media[:-1]
-        elif self.session.queue:
-            self._edit_queued(self.session.queue[-1].number)
-        else:
-            self.composer.walk(1)
-
-    @on(Composer.ClipboardAsked)
-    def _clipboard_asked(self, event: Composer.ClipboardAsked) -> None:
-        self.paste_clipboard(event.only_media)
-
-    @on(CompletionPopup.Chosen)
-    def _completion_chosen(self, event: CompletionPopup.Chosen) -> None:
-        self.composer.completion_chosen(event.line)
-
-    @on(QueueRow.Edited)
-    def _queue_edited(self, event: QueueRow.Edited) -> None:
-        self._edit_queued(event.number)
-
-    @on(QueueRow.Removed)
-    def _queue_removed(self, event: QueueRow.Removed) -> None:
-        self.session.withdraw(event.number)
-        self.query_one(Composer).focus()
-
-    def _edit_queued(self, number: int) -> None:
-        question = self.session.withdraw(number)
-        if question is not None:
-            self.write(question.text, question.instead_of)
-            self.attachments.media = [*question.media, *self.attachments.media]
-
-    # Attachments ------------------------------------------------------------------------------
-
-    def _files_in(self, text: str) -> list[Path]:
-        from vlmchat.media.images import SUFFIXES
-
-        return pasted_files(text, lambda path: path.suffix.lower() in SUFFIXES)
-
-    def attach(self, paths: Sequence[Path]) -> None:
-        """Read these pictures and put them before the next question."""
-        self.run_worker(self.attachments.read(paths), group="prompt")
-
-    def fetch(self, url: str) -> None:
-        """Attach the picture at a web address, if the person allows it."""
-        self.run_worker(self.attachments.come(composing.fetching(self, url)), group="prompt")
-
-    def paste_clipboard(self, media_only: bool = False) -> None:
-        """Attach or insert what is on the desktop's clipboard."""
-        self.run_worker(composing.paste_clipboard(self, media_only), group="paste")
-
-    def open_history(self, query: str = "") -> None:
-        """Search what was asked before."""
-        composing.search_history(self, query)
-
-    def open_editor(self, text: str = "") -> None:
-        """Let the person write in their own editor."""
-        self.run_worker(composing.edit_draft(self, text), group="editor", exclusive=True)
-
-    def _show_chips(self) -> None:
-        self.query_one(Chips).show(self.attachments.media, self.attachments.reading)
-
-    @on(Chip.Removed)
-    def _chip_removed(self, event: Chip.Removed) -> None:
-        kept = [item for item in self.attachments.media if item is not event.media]
-        self.attachments.media = kept
-        self.query_one(Composer).focus()
 
     # Turns ------------------------------------------------------------------------------------
 

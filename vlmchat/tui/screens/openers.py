@@ -176,8 +176,8 @@ class Openers(Screen[None]):
 
         self.app.push_screen(FindScreen(self.front.session.path, text), self._shown)
 
-    async def open_thread(self, thread: int, message: int | None = None) -> None:
-        """Show a conversation, at a message if one is named."""
+    async def open_thread(self, thread: int, message: int | None = None) -> Turn | None:
+        """Show a conversation, at a message if one is named; return that turn."""
         from vlmchat.errors import VlmchatError
 
         front = self.front
@@ -185,5 +185,7 @@ class Openers(Screen[None]):
             await self.conversations.open(thread)
             if message is not None and (turn := await self.conversations.turn_of(message)):
                 await front.go_to(turn)
+                return turn
         except VlmchatError as error:
             front.notice(str(error), "error")
+        return None

@@ -1,0 +1,187 @@
+"""The part of the chat screen that is written in: composer, queue, attachments."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from textual import events, on
+
+from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.tui import composing
+from vlmchat.tui.attachments import Attachments
+from vlmchat.tui.commands import registry
+from vlmchat.tui.pasted import pasted_files, split_paths
+from vlmchat.tui.screens.adjusting import Adjusting
+from vlmchat.tui.session import ChatSession
+from vlmchat.tui.tree import Turn
+from vlmchat.tui.widgets.chips import Chip, Chips
+from vlmchat.tui.widgets.completion import CompletionPopup
+from vlmchat.tui.widgets.composer import Composer
+from vlmchat.tui.widgets.queue import QueueRow
+from vlmchat.tui.widgets.transcript import Transcript
+
+
+class Writing(Adjusting):
+    """The part of the chat screen that takes what the person writes and attaches.
+
+    Attributes:
+        session: the conversation.
+        attachments: what goes with the next question.
+        transcript: where the turns are shown.
+    """
+
+    session: ChatSession
+    attachments: Attachments
+    transcript: Transcript
+    _editing: Turn | None = None
+
+    @property
+    def composer(self) -> Composer:
+        """Where the person writes."""
+        return self.query_one(Composer)
+
+    # What the person writes ----------------------------------------------------------------------
+
+    @on(Composer.Submitted)
+    async def _submitted(self, event: Composer.Submitted) -> None:
+        composer = self.composer
+        text = event.text
+        paths, text = split_paths(text)
+        try:
+            command = None if paths else registry.parse(text.rstrip())
+        except UsageError as error:
+            self.chat.notice(str(error), "error")
+            return
+        if command is not None:
+            composer.clear_draft()
+            await self.chat.run_command(*command)
+            return
+        composer.clear_draft()
+        if not text.strip() and not paths and not self.attachments:
+            return  # spaces are nothing, and would make a command after them text
+        if paths:
+            self.attach(paths)
+            if not text.strip():
+                return
+        instead_of, self._editing = self._editing, None
+        self._show_editing()
+        self.transcript.follow()
+        if instead_of is not None and instead_of.role == "assistant":
+            self.run_worker(self._correct(instead_of, text), group="prompt")
+        else:
+            self.run_worker(self._submit(text, instead_of), group="prompt")
+
+    async def _submit(self, text: str, instead_of: Turn | None) -> None:
+        async with self.attachments.settled():
+            media = self.attachments.take()
+            if not self.session.submit(text, media, instead_of):
+                self.composer.prepend(text)
+
+    async def _correct(self, reply: Turn, text: str) -> None:
+        try:
+            await self.session.correct(reply, text)
+        except VlmchatError as error:
+            self.write(text, reply)
+            self.chat.notice(str(error), "error")
+
+    def write(self, text: str, instead_of: Turn | None = None) -> None:
+        """Put `text` into the composer, to take the place of a turn when it is sent."""
+        composer = self.composer
+        composer.prepend(text)
+        composer.focus()
+        self._editing = instead_of
+        self._show_editing()
+
+    def _show_editing(self) -> None:
+        prompt = self.query_one("#prompt")
+        what = "answer" if self._editing and self._editing.role == "assistant" else "question"
+        hint = f"Editing the {what} · Esc leaves it as it was"
+        prompt.border_title = hint if self._editing else ""
+
+    def on_key(self, event: events.Key) -> None:
+        """Leave an edit; the turn stays as it was."""
+        if event.key == "escape" and self._editing is not None and not self.session.answering:
+            event.stop()
+            self._editing = None
+            self._show_editing()
+            self.composer.clear_draft()
+            self.attachments.media = []
+
+    def compose_on(self) -> None:
+        """Go back to writing."""
+        self.composer.focus()
+
+    def action_compose_on(self) -> None:
+        """Go back to writing (for key bindings)."""
+        self.compose_on()
+
+    @on(Composer.FilesPasted)
+    def _files_pasted(self, event: Composer.FilesPasted) -> None:
+        self.attach(event.paths)
+
+    @on(Composer.ReachedBack)
+    def _reached_back(self, event: Composer.ReachedBack) -> None:
+        if event.key == "backspace":
+            self.attachments.media = self.attachments.media[:-1]
+        elif self.session.queue:
+            self._edit_queued(self.session.queue[-1].number)
+        else:
+            self.composer.walk(1)
+
+    @on(Composer.ClipboardAsked)
+    def _clipboard_asked(self, event: Composer.ClipboardAsked) -> None:
+        self.paste_clipboard(event.only_media)
+
+    @on(CompletionPopup.Chosen)
+    def _completion_chosen(self, event: CompletionPopup.Chosen) -> None:
+        self.composer.completion_chosen(event.line)
+
+    @on(QueueRow.Edited)
+    def _queue_edited(self, event: QueueRow.Edited) -> None:
+        self._edit_queued(event.number)
+
+    @on(QueueRow.Removed)
+    def _queue_removed(self, event: QueueRow.Removed) -> None:
+        self.session.withdraw(event.number)
+        self.composer.focus()
+
+    def _edit_queued(self, number: int) -> None:
+        question = self.session.withdraw(number)
+        if question is not None:
+            self.write(question.text, question.instead_of)
+            self.attachments.media = [*question.media, *self.attachments.media]
+
+    # Attachments ------------------------------------------------------------------------------
+
+    def files_in(self, text: str) -> list[Path]:
+        from vlmchat.media.images import SUFFIXES
+
+        return pasted_files(text, lambda path: path.suffix.lower() in SUFFIXES)
+
+    def attach(self, paths: Sequence[Path]) -> None:
+        """Read these pictures and put them before the next question."""
+        self.run_worker(self.attachments.read(paths), group="prompt")
+
+    def fetch(self, url: str) -> None:
+        """Attach the picture at a web address, if the person allows it."""
+        self.run_worker(self.attachments.come(composing.fetching(self.chat, url)), group="prompt")
+
+    def paste_clipboard(self, media_only: bool = False) -> None:
+        """Attach or insert what is on the desktop's clipboard."""
+        self.run_worker(composing.paste_clipboard(self.chat, media_only), group="paste")
+
+    def open_history(self, query: str = "") -> None:
+        """Search what was asked before."""
+        composing.search_history(self.chat, query)
+
+    def open_editor(self, text: str = "") -> None:
+        """Let the person write in their own editor."""
+        self.run_worker(composing.edit_draft(self.chat, text), group="editor", exclusive=True)
+
+    def show_chips(self) -> None:
+        self.query_one(Chips).show(self.attachments.media, self.attachments.reading)
+
+    @on(Chip.Removed)
+    def _chip_removed(self, event: Chip.Removed) -> None:
+        kept = [item for item in self.attachments.media if item is not event.media]
+        self.attachments.media = kept
+        self.composer.focus()
