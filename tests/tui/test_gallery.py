@@ -226,4 +226,4 @@ async def test_without_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
     async with talking() as chat:
         await chat.ask("/gallery")
         await chat.until(chat.errors)
-        assert "no gallery" in chat.errors()[0]
+        assert "not kept" in chat.errors()[0]

@@ -153,6 +153,7 @@ class Writing(Adjusting):
     # Attachments ------------------------------------------------------------------------------
 
     def files_in(self, text: str) -> list[Path]:
+        """Return the pictures that a pasted text consists of."""
         from vlmchat.media.images import SUFFIXES
 
         return pasted_files(text, lambda path: path.suffix.lower() in SUFFIXES)
@@ -178,6 +179,7 @@ class Writing(Adjusting):
         self.run_worker(composing.edit_draft(self.chat, text), group="editor", exclusive=True)
 
     def show_chips(self) -> None:
+        """Draw what is attached."""
         self.query_one(Chips).show(self.attachments.media, self.attachments.reading)
 
     @on(Chip.Removed)
