@@ -109,7 +109,7 @@ class SettingsCommand(Command):
     name = "settings"
     aliases = ("config",)
     help = "Show and change the settings, which are kept in config.toml"
-    key = "f3"
+    key = "f5"
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Open the screen."""

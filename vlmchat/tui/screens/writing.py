@@ -49,10 +49,12 @@ class Writing(Adjusting):
         try:
             command = None if paths else registry.parse(text.rstrip())
         except UsageError as error:
+            self.transcript.follow()  # what is said against it stands at the end
             self.chat.notice(str(error), "error")
             return
         if command is not None:
             composer.clear_draft()
+            self.transcript.follow()
             await self.chat.run_command(*command)
             return
         composer.clear_draft()

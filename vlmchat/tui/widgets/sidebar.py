@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len, set_cell_size
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -41,13 +42,16 @@ class Sidebar(VerticalGroup):
         background: $surface;
         border-right: outer $border-blurred;
         padding: 0 1;
+        /* The footer lies over the last line. */
+        margin-bottom: 1;
     }
-    Sidebar Input { background: $panel; margin-bottom: 1; }
-    Sidebar OptionList {
-        height: 1fr; background: $surface; border: none; padding: 0;
-        text-wrap: nowrap; text-overflow: ellipsis; scrollbar-size-vertical: 1;
+    Sidebar .sidebar-title { color: $primary; text-style: bold; height: 1; }
+    Sidebar Input {
+        background: $panel; margin-bottom: 1;
+        & > .input--placeholder { color: $muted; }
     }
-    Sidebar .sidebar-hint { color: $muted; height: auto; }
+    Sidebar OptionList { height: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
+    Sidebar .sidebar-hint { color: $muted; height: auto; margin-top: 1; }
     """
 
     class Chosen(Message):
@@ -76,7 +80,7 @@ class Sidebar(VerticalGroup):
             Binding("r", "ask('rename')", "Rename"),
             Binding("p", "ask('pin')", "Pin"),
             Binding("a", "ask('archive')", "Archive"),
-            Binding("delete,d", "ask('delete')", "Delete"),
+            Binding("d,delete", "ask('delete')", "Delete"),
             Binding("u", "ask('undelete')", "Undo"),
             Binding("v", "ask('archived')", "Archived", show=False),
             Binding("slash", "filter", "Filter", show=False),
@@ -105,12 +109,10 @@ class Sidebar(VerticalGroup):
 
     def compose(self) -> ComposeResult:
         """Lay out filter, list and hint."""
+        yield Static("", classes="sidebar-title", markup=False)
         yield Input(placeholder="Filter titles", compact=True)
-        yield Sidebar._List()
-        yield Static(
-            "Enter opens · n new · r rename · p pin · a archive · d delete · u undo · v archived",
-            classes="sidebar-hint",
-        )
+        yield Sidebar._List(compact=True, markup=False)
+        yield Static("", classes="sidebar-hint", markup=False)
 
     @property
     def highlighted(self) -> int | None:
@@ -142,22 +144,40 @@ class Sidebar(VerticalGroup):
         now = datetime.now().astimezone()
         self._shown = [item for item in self._threads if wanted in item.title.casefold()]
         lines = self.query_one(OptionList)
-        lines.set_options([Option(self._line(item, now)) for item in self._shown])
+        width = lines.scrollable_content_region.width
+        lines.set_options([Option(self._line(item, now, width)) for item in self._shown])
         numbers = [item.id for item in self._shown]
         place = next((n for n in (before, self._current) if n in numbers), None)
         if numbers:
             lines.highlighted = numbers.index(place) if place is not None else 0
-        title = "Archived" if self.archived else "Conversations"
-        self.border_title = f"{title} ({len(self._shown)})"
+        self._tell(bool(wanted))
 
-    def _line(self, thread: "Thread", now: datetime) -> Content:
+    def _tell(self, filtered: bool) -> None:
+        title = "Archived" if self.archived else "Conversations"
+        self.query_one(".sidebar-title", Static).update(f"{title} ({len(self._shown)})")
+        other = "v goes back" if self.archived else "v archived"
+        hint = f"Enter opens · / filters · {other} · Esc closes"
+        if not self._shown:
+            what = "archived" if self.archived else "saved"
+            none = "No title is like that." if filtered else f"Nothing is {what} yet."
+            hint = f"{none}\n{hint}"
+        self.query_one(".sidebar-hint", Static).update(hint)
+
+    def on_resize(self) -> None:
+        """Let the dates stand at the edge."""
+        self._draw()
+
+    def _line(self, thread: "Thread", now: datetime, width: int) -> Content:
+        """Return signs and title, and the date at the right edge."""
         here = thread.id == self._current
-        signs = ("▸" if here else " ") + ("★" if thread.pinned else "")
-        signs += "▣" if thread.id in self._pictures else ""
+        signs = ("▸" if here else " ") + ("★" if thread.pinned else " ") + " "
+        date = f" {'▣ ' if thread.id in self._pictures else ''}{when(thread.updated, now)}"
         title = visible_line(thread.title) or "untitled"
-        return Content.assemble(
-            (f"{signs} {title}", "bold" if here else ""), ("  " + when(thread.updated, now), "dim")
-        )
+        room = max(4, width - cell_len(signs) - cell_len(date))
+        if cell_len(title) > room:
+            title = set_cell_size(title, room - 1) + "…"
+        title = signs + set_cell_size(title, room)
+        return Content.assemble((title, "bold" if here else ""), (date, "dim"))
 
     @on(Input.Submitted)
     def _filtered(self) -> None:
