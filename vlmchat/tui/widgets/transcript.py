@@ -13,13 +13,13 @@ from itertools import accumulate
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import VerticalGroup, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.layout import WidgetPlacement
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Static
 
 from vlmchat.tui.tree import Turn
+from vlmchat.tui.widgets.welcome import Welcome
 
 # Turns are made before they come into sight: so many screens before, and at most so many at once.
 _MARGIN_SCREENS = 1.0
@@ -53,24 +53,6 @@ class Item:
         """Return about how many rows it takes."""
         characters, breaks = self.size
         return 4 + characters // max(width - 6, 20) + breaks
-
-
-class Welcome(VerticalGroup):
-    """What an empty conversation shows."""
-
-    def __init__(self) -> None:
-        super().__init__(id="welcome")
-
-    def compose(self) -> ComposeResult:
-        """Lay out the name and three hints."""
-        yield Static("vlmchat", classes="welcome-name")
-        yield Static("Talk about pictures with a model on your own machine.")
-        yield Static(
-            "Ctrl+O or /attach adds a picture, or drop one here\n"
-            "Ctrl+P finds every command, F1 explains them\n"
-            "You can write while the model loads: it waits in line",
-            classes="welcome-hints",
-        )
 
 
 class _End(Widget):
