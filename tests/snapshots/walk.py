@@ -40,7 +40,7 @@ class Walk:
 
     async def see(self, name: str, wanted: str = "") -> None:
         """Show the screen once `wanted` stands on it and nothing is being done any more."""
-        await self.chat.until(lambda: wanted in self.chat.text() and not self._busy())
+        await self.chat.until(lambda: not self._busy() and wanted in self.chat.text())
         before: list[Strip] = []
         while (now := self.chat.app.screen._compositor.render_strips()) != before:
             before = now

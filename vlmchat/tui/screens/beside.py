@@ -3,6 +3,7 @@
 from textual import on
 
 from vlmchat.errors import VlmchatError
+from vlmchat.text import visible_line
 from vlmchat.tui.screens.openers import Openers
 from vlmchat.tui.widgets.sidebar import Sidebar
 
@@ -28,7 +29,7 @@ class Beside(Openers):
     def threads_changed(self) -> None:
         """Draw the list of conversations anew."""
         if self.keeps and self.query(Sidebar):
-            self.run_worker(self._fill_sidebar(), group="threads", exclusive=True)
+            self.run_worker(self._fill_sidebar, group="threads", exclusive=True)
 
     async def _fill_sidebar(self) -> None:
         for sidebar in self.query(Sidebar):
@@ -73,6 +74,8 @@ class Beside(Openers):
         about = await self.conversations.library.run(lambda store: store.thread(number))
         if what == "delete":
             await self.conversations.delete(number)
+            title = visible_line(about.title) or "untitled"
+            self.front.notice(f"“{title}” is deleted; u in the list or /undelete brings it back.")
         elif what == "pin":
             await self.conversations.change(number, pinned=not about.pinned)
         elif what == "archive":

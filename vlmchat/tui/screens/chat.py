@@ -104,6 +104,8 @@ class ChatScreen(Writing):
             return
         for item in self._items([turn]):
             await self.transcript.add(item)
+        if turn.role == "user":
+            self.threads_changed()  # it is a new one, or the newest now
         self._show_state()
 
     async def turn_grew(self, turn: Turn, piece: str) -> None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _MOST = 200
-_AROUND = 60
+_AROUND = 24
+_AFTER = 160
 _SPACES = re.compile(r"\s+")
 
 
@@ -165,5 +166,5 @@ class FindScreen(_Finder[Turn]):
             (f"{who}: ", "bold"),
             ("…" if begin else "") + said[begin:start],
             (said[start:end], "reverse"),
-            said[end : end + _AROUND * 2],
+            said[end : end + _AFTER],
         )

@@ -134,13 +134,17 @@ class Sidebar(VerticalGroup):
             pictures: the digest of a picture of those that have any.
             current: the one that is open.
         """
+        one_less = len(threads) + 1 == len(self._threads)
         self._threads, self._pictures, self._current = threads, pictures, current
-        self._draw()
+        self._draw(one_less)
 
     @on(Input.Changed)
-    def _draw(self) -> None:
+    def _filter(self) -> None:
+        self._draw()
+
+    def _draw(self, one_less: bool = False) -> None:
         wanted = self.query_one(Input).value.strip().casefold()
-        before = self.highlighted
+        before, at = self.highlighted, self.query_one(OptionList).highlighted
         now = datetime.now().astimezone()
         self._shown = [item for item in self._threads if wanted in item.title.casefold()]
         lines = self.query_one(OptionList)
@@ -148,7 +152,10 @@ class Sidebar(VerticalGroup):
         lines.set_options([Option(self._line(item, now, width)) for item in self._shown])
         numbers = [item.id for item in self._shown]
         place = next((n for n in (before, self._current) if n in numbers), None)
-        if numbers:
+        if one_less and before not in numbers and at is not None and numbers:
+            # It was deleted or put away: the next one takes its place.
+            lines.highlighted = min(at, len(numbers) - 1)
+        elif numbers:
             lines.highlighted = numbers.index(place) if place is not None else 0
         self._tell(bool(wanted))
 
@@ -156,7 +163,7 @@ class Sidebar(VerticalGroup):
         title = "Archived" if self.archived else "Conversations"
         self.query_one(".sidebar-title", Static).update(f"{title} ({len(self._shown)})")
         other = "v goes back" if self.archived else "v archived"
-        hint = f"Enter opens · / filters · {other} · Esc closes"
+        hint = f"Enter opens · / filters\n{other} · Esc closes"
         if not self._shown:
             what = "archived" if self.archived else "saved"
             none = "No title is like that." if filtered else f"Nothing is {what} yet."
