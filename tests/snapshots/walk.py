@@ -1,6 +1,7 @@
 """Walks through every screen of the chat, and shows each to whoever keeps the snapshots."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,13 +41,20 @@ class Walk:
 
     async def see(self, name: str, wanted: str = "") -> None:
         """Show the screen once `wanted` stands on it and nothing is being done any more."""
-        await self.chat.until(lambda: not self._busy() and wanted in self.chat.text())
-        before: list[Strip] = []
-        while (now := self.chat.app.screen._compositor.render_strips()) != before:
-            before = now
-            await asyncio.sleep(0.01)
-            await self.chat.until(lambda: not self._busy())
+        await self._still(wanted)
         self._seen(name, self.chat.app.export_screenshot(simplify=True))
+
+    async def _still(self, wanted: str = "") -> None:
+        """Wait until `wanted` stands on the screen, and nothing changes there."""
+        deadline = time.monotonic() + 20
+        before: list[Strip] = []
+        while True:
+            now = [] if self._busy() else self.chat.app.screen._compositor.render_strips()
+            if now and now == before and wanted in self.chat.text():
+                break
+            assert time.monotonic() < deadline, f"No “{wanted}” on:\n{self.chat.text()}"
+            before = now
+            await asyncio.sleep(0.03)
 
     def _busy(self) -> bool:
         app = self.chat.app
@@ -80,10 +88,10 @@ class Walk:
             if len(self.chat.app.screen_stack) == 1:
                 break
             await self.chat.pilot.press("escape")
-            await self.chat.until(lambda: not self._busy())
         assert len(self.chat.app.screen_stack) == 1
         self.chat.composer.focus()
-        await self.chat.pilot.pause()
+        # What opens next is drawn over the chat as it is now.
+        await self._still("ready")
 
 
 async def beginning(walk: Walk) -> None:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -15,7 +15,7 @@ from vlmchat.settings import Settings
 from vlmchat.store.store import Store
 from vlmchat.tui.engine_keeper import EngineKeeper, NoEngine
 
-NOW = datetime(2025, 3, 14, 12, 0, tzinfo=timezone.utc)
+NOW = datetime(2025, 3, 14, 12, 0, tzinfo=UTC)
 _DAY = 86_400.0
 MODEL = ModelInfo(
     "smolvlm2-500m",
@@ -59,7 +59,7 @@ class Clock(datetime):
     @classmethod
     def now(cls, tz: object = None) -> "Clock":
         """Return the same time always."""
-        return cls.fromtimestamp(NOW.timestamp(), timezone.utc)
+        return cls.fromtimestamp(NOW.timestamp(), UTC)
 
 
 # Pictures --------------------------------------------------------------------------------------

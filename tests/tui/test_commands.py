@@ -338,7 +338,7 @@ async def test_rename_pin_and_archive(tmp_path: Path) -> None:
             assert "“My [b] harbour”" in await _says(chat, "/rename My [b] harbour", "note")
             assert [x.title for x in _threads()][-1] == "My [b] harbour"
             assert "stays at the top" in await _says(chat, "/pin", "note")
-            assert [(x.title, x.pinned) for x in _threads()][0] == ("My [b] harbour", True)
+            assert next((x.title, x.pinned) for x in _threads()) == ("My [b] harbour", True)
             assert "where its date puts it" in await _says(chat, "/pin", "note")
             assert not any(x.pinned for x in _threads())
             assert "is archived" in await _says(chat, "/archive", "note")

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from textual.widgets import Input, OptionList, Static
@@ -20,7 +20,9 @@ DAY = 86_400.0
 NOON = 1_700_000_000.0
 
 
-def _saved(title: str, days: float, *, pinned: bool = False, archived: bool = False) -> Conversation:
+def _saved(
+    title: str, days: float, *, pinned: bool = False, archived: bool = False
+) -> Conversation:
     uid = title.replace(" ", "-")
     message = Message("user", (TextPart(f"{title}?"),))
     entry = Entry(f"{uid}-1", None, message, "person", "complete", NOON - days * DAY)
@@ -213,7 +215,7 @@ async def test_opening_another_one_stops_the_answer_and_keeps_it(tmp_path: Path)
 
 
 def test_times_are_as_short_as_they_can_be_told_apart() -> None:
-    now = datetime(2025, 3, 14, 12, 0, tzinfo=timezone.utc).astimezone()
+    now = datetime(2025, 3, 14, 12, 0, tzinfo=UTC).astimezone()
 
     def told(ago: timedelta) -> str:
         return when((now - ago).timestamp(), now)

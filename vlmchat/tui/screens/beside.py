@@ -29,7 +29,7 @@ class Beside(Openers):
     def threads_changed(self) -> None:
         """Draw the list of conversations anew."""
         if self.keeps and self.query(Sidebar):
-            self.run_worker(self._fill_sidebar, group="threads", exclusive=True)
+            self.run_worker(self._fill_sidebar(), group="threads")
 
     async def _fill_sidebar(self) -> None:
         for sidebar in self.query(Sidebar):

@@ -9,7 +9,6 @@ from textual.widgets import Static
 from vlmchat.chat.messages import Media
 from vlmchat.text import human_bytes, visible_line
 
-
 _BRIEF = 22
 
 
