@@ -381,7 +381,7 @@ async def test_other_arguments(tmp_path: Path) -> None:
     assert models[0].text == "smolvlm2-500m"
     assert [item.label for item in await completing.models(f"{tmp_path}/")] == ["model/"]
     shelf = {"birds": "made yesterday"}
-    assert [item.text for item in await completing.adapters("", lambda: shelf)] == ["birds", "none"]
+    assert [item.text for item in await completing.adapters("", lambda: shelf)] == ["birds", "off"]
 
 
 async def test_conversations_and_versions() -> None:

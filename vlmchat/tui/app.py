@@ -59,9 +59,14 @@ def _command_provider() -> type[Provider]:
 
 def _prepare(overrides: Overrides) -> "Settings":
     """Read the settings and import what the chat is about to need; slow."""
+    from vlmchat.prompts import resolved
     from vlmchat.settings import load_settings
 
     settings = load_settings(overrides)
+    system = resolved(settings.chat.system)
+    settings = settings.model_copy(
+        update={"chat": settings.chat.model_copy(update={"system": system})}
+    )
     import vlmchat.client.supervisor
     import vlmchat.media.images
     import vlmchat.tui.recorder

@@ -8,6 +8,7 @@ from textual.binding import Binding
 
 from vlmchat.errors import UsageError
 from vlmchat.tui.commands import (
+    adapter,
     branches,
     compose,
     conversation,
@@ -15,6 +16,7 @@ from vlmchat.tui.commands import (
     files,
     media,
     program,
+    system,
     threads,
 )
 from vlmchat.tui.commands.base import Command
@@ -24,11 +26,12 @@ COMMANDS: tuple[Command, ...] = (
     conversation.Attach(),
     conversation.Detach(),
     conversation.New(),
-    conversation.System(),
+    system.System(),
     conversation.Stop(),
     conversation.SetParameter(),
     engine.Model(),
     engine.Quant(),
+    adapter.Adapter(),
     engine.DetailLevel(),
     engine.Parameters(),
     engine.SettingsCommand(),

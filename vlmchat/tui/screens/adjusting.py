@@ -72,10 +72,15 @@ class Adjusting(Beside):
         self._chat.session.detail = detail
 
     def change_engine(
-        self, *, model: str | None = None, quant: str | None = None, device: str | None = None
+        self,
+        *,
+        model: str | None = None,
+        quant: str | None = None,
+        device: str | None = None,
+        adapter: str | None = None,
     ) -> None:
-        """Go on with another model, quantization or device (see `EngineChanger.change`)."""
-        self.engine_changer.change(model=model, quant=quant, device=device)
+        """Go on with another model, quantization and so on (see `EngineChanger.change`)."""
+        self.engine_changer.change(model=model, quant=quant, device=device, adapter=adapter)
 
     def list_models(self) -> None:
         """Say which model answers and which others there are."""

@@ -75,6 +75,9 @@ class ChatScreen(Writing):
         self.session.sampling = settings.sampling.as_sampling()
         if not self.session.tree.roots:  # a conversation that was brought back has its own
             self.session.system = settings.chat.system
+        elif self.settings_in_use.asks_for("chat", "system"):
+            self.session.set_system(settings.chat.system)
+            self.run_worker(self.show_system(), group="notices")
         self.query_one(Composer).enter_sends = settings.ui.enter == "send"
         engine.listen(self._on_engine_event)
         self.engine_changer.begin(settings)
@@ -316,7 +319,7 @@ class ChatScreen(Writing):
 
     async def new_conversation(self) -> None:
         """Begin a new conversation; drafts, chips and the queue stay."""
-        await self.session.reset(self.settings_in_use.begin_conversation())
+        await self.session.reset(await self.settings_in_use.begin_conversation())
 
     async def show_system(self) -> None:
         """Show the system prompt in the transcript."""

@@ -100,7 +100,7 @@ class Openers(Screen[None]):
         """Let the person choose a theme."""
         from vlmchat.tui.screens.theme_picker import ThemePicker
 
-        self.app.push_screen(ThemePicker())
+        self.app.push_screen(ThemePicker(self.chat.settings_in_use.keep_theme))
 
     def set_theme(self, name: str) -> None:
         """Use another theme.
