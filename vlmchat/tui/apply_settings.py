@@ -80,18 +80,11 @@ class SettingsInUse:
             sentence = f"The environment variable {variable} stands above it at the next start."
         else:
             # Other settings that are changed later shall not put on what was the default before.
-            self._noted(ui={"theme": name})
+            if (last := self._last) is not None:
+                ui = last.ui.model_copy(update={"theme": name})
+                self._last = last.model_copy(update={"ui": ui})
             return
         self._chat.notice(f"“{visible_line(name)}” is the default theme now. {sentence}", "note")
-
-    def _noted(self, **groups: dict[str, object]) -> None:
-        last = self._last
-        if last is not None:
-            changed = {
-                name: getattr(last, name).model_copy(update=values)
-                for name, values in groups.items()
-            }
-            self._last = last.model_copy(update=changed)
 
     def asks_for(self, group: str, name: str) -> bool:
         """Say whether the command line gave this setting."""

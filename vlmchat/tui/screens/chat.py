@@ -83,6 +83,7 @@ class ChatScreen(Writing):
         self.engine_changer.begin(settings)
         self.settings_in_use.begin(settings)
         engine.start()
+        self.query_one(StatusBar).measure(lambda: self.session.engine.pid)
         self.run_worker(self._converse(), group="session", name="session")
 
     async def on_unmount(self) -> None:
@@ -219,8 +220,9 @@ class ChatScreen(Writing):
         status = session.engine.status
         answering = status.stage == "ready" and session.answering
         context = session.context
-        replies = (turn.reply for turn in reversed(session.path) if turn.reply)
+        replies = [turn.reply for turn in reversed(session.path) if turn.reply]
         speeds = (reply.tokens_per_second for reply in replies)
+        waits = (reply.first_token_seconds for reply in replies)
         self.query_one(StatusBar).show(
             StatusFacts(
                 "answering" if answering else status.stage,
@@ -228,6 +230,7 @@ class ChatScreen(Writing):
                 context.used,
                 context.limit,
                 next((speed for speed in speeds if speed is not None), None),
+                next((wait for wait in waits if wait is not None), None),
             )
         )
         self.refresh_bindings()
