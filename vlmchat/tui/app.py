@@ -171,6 +171,23 @@ class ChatApp(App[str]):
         """Leave every key to a screen that waits for one to be pressed."""
         return not getattr(self.screen, "captures_keys", False)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Put `text` on the clipboard: by OSC 52 (also over SSH), and by the desktop's own tool."""
+        from vlmchat.tui.clipboard import give_to_desktop
+
+        # Half a surrogate pair cannot be sent.
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        super().copy_to_clipboard(text)
+        give_to_desktop(self, text)
+
+    def action_help_quit(self) -> None:
+        """Say how to quit to whoever pressed Ctrl+C for it."""
+        from vlmchat.tui.keys import key_or_command
+
+        chat = self.screen_stack[0]
+        assert isinstance(chat, ChatScreen)
+        self.notify(f"{key_or_command(chat, 'quit')} quits.", markup=False)
+
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give themes that do not know it a colour for secondary text, of AA contrast."""
         theme = self.current_theme

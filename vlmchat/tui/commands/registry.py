@@ -94,7 +94,7 @@ def find(name: str) -> Command:
     if command := table.get(name.lower()):
         return command
     near = get_close_matches(name.lower(), table, n=1, cutoff=0.4)
-    hint = f"did you mean /{table[near[0]].name}?" if near else "F1 lists what there is."
+    hint = f"did you mean /{table[near[0]].name}?" if near else "/help lists what there is."
     raise UsageError(
         f"There is no command /{name}: {hint} A space before the slash sends it as text."
     )

@@ -12,6 +12,7 @@ from vlmchat.tui.commands import registry
 from vlmchat.tui.engine_change import EngineChanger
 from vlmchat.tui.keys import NO_KEY, apply_keys
 from vlmchat.tui.screens.beside import Beside
+from vlmchat.tui.widgets.transcript import Welcome
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
@@ -93,6 +94,11 @@ class Adjusting(Beside):
     def apply_keys(self, wanted: Mapping[str, str]) -> None:
         """Take these keys for the commands, and say which of them cannot be had."""
         self.run_worker(apply_keys(self._chat, wanted), group="keys", exclusive=True)
+
+    def keys_changed(self) -> None:
+        """Name the keys where they are named."""
+        for welcome in self.query(Welcome):
+            welcome.name_keys(self.keys)
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:

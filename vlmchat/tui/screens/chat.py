@@ -15,6 +15,7 @@ from vlmchat.tui.commands import registry
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.completing import offers
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
+from vlmchat.tui.keys import key_or_command
 from vlmchat.tui.question import NoticeKind, Question
 from vlmchat.tui.screens.writing import Writing
 from vlmchat.tui.session import ChatSession
@@ -84,6 +85,7 @@ class ChatScreen(Writing):
         self.settings_in_use.begin(settings)
         engine.start()
         self.query_one(StatusBar).measure(lambda: self.session.engine.pid)
+        self.run_worker(self.recall(), group="recall")
         self.run_worker(self._converse(), group="session", name="session")
 
     async def on_unmount(self) -> None:
@@ -207,11 +209,12 @@ class ChatScreen(Writing):
         self._show_state()
 
     def _advice(self, event: EngineFailed) -> list[str]:
+        log = key_or_command(self, "log")
         if event.restarting:
-            return ["It is being restarted; F2 shows the last lines of its log."]
+            return [f"It is being restarted; {log} shows the last lines of its log."]
         if self.session.engine.kind == "remote":
             return ["/restart asks again, and so does the next question."]
-        return ["F2 shows the last lines of its log; /restart starts it again."]
+        return [f"{log} shows the last lines of its log; /restart starts it again."]
 
     def _show_state(self) -> None:
         if self._leaving:
