@@ -151,7 +151,7 @@ def save_preset(name: str, text: str, *, replace: bool = False) -> Preset:
             _put(Path(written), target, replace)
         finally:
             Path(written).unlink(missing_ok=True)
-    except FileExistsError:
+    except _TakenError:
         raise UsageError(
             f"There is a prompt “{name}” of yours already: “/system save {name} replace” "
             "overwrites it."
@@ -162,6 +162,10 @@ def save_preset(name: str, text: str, *, replace: bool = False) -> Preset:
     return Preset(name, path, own=True)
 
 
+class _TakenError(Exception):
+    """There is a file of that name."""
+
+
 def _put(written: Path, path: Path, replace: bool) -> None:
     if replace:
         written.replace(path)
@@ -169,9 +173,9 @@ def _put(written: Path, path: Path, replace: bool) -> None:
     try:
         path.hardlink_to(written)  # unlike a look before, it cannot be too late
     except FileExistsError:
-        raise
+        raise _TakenError from None
     except OSError:
         # A file system without links.
         if path.exists():
-            raise FileExistsError from None
+            raise _TakenError from None
         written.replace(path)

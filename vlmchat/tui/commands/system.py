@@ -77,9 +77,10 @@ async def _named(argument: str) -> Completions:
     from vlmchat.prompts import SIGN, presets
 
     def find() -> dict[str, str]:
-        return {f"{SIGN}{name}": preset.summary() for name, preset in presets().items()}
+        return {name: preset.summary() for name, preset in presets().items()}
 
-    return completing.words(argument, await asyncio.to_thread(find))
+    found = completing.words(argument.removeprefix(SIGN), await asyncio.to_thread(find))
+    return [Completion(f"{SIGN}{item.text}", help=item.help) for item in found]
 
 
 async def _own_ones(argument: str) -> Completions:
