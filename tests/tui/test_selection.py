@@ -39,6 +39,10 @@ async def _drag(chat: Chat, begin: Widget, end: Widget) -> None:
     await chat.pilot.mouse_up(end, offset=last)
 
 
+def _toasts(chat: Chat) -> list[str]:
+    return [item.message for item in chat.app._notifications]
+
+
 def _text(turn: Widget) -> Widget:
     return turn.query_one(".turn-text", Static)
 
@@ -54,11 +58,11 @@ async def test_across_turns_by_the_mouse(desktop: Path) -> None:
             answer = chat.screen.query_one(AnswerTurn)
             await chat.until(lambda: "x = 1" in chat.text())
             await _drag(chat, _text(question), answer)
-            await chat.until(lambda: chat.screen.get_selected_text())
+            await chat.until(chat.screen.get_selected_text)
             await chat.pilot.press("ctrl+c")
             await chat.until(lambda: "x = 1" in desktop.read_text())
-            copied = desktop.read_text()
-            assert copied == chat.app.clipboard
+            copied = chat.app.clipboard
+            await chat.until(lambda: desktop.read_text() == copied)
             assert copied.startswith("What is [this]?\n")
             assert "The boat is [red]." in copied and "a draft" not in copied
             assert chat.screen.get_selected_text() is None
@@ -91,34 +95,34 @@ async def test_with_nothing_selected_it_stops_and_then_says_how_to_quit() -> Non
             assert chat.replies[0].state == "stopped"
             assert chat.composer.text == "a draft"
             await chat.pilot.press("ctrl+c")
-            await chat.until(lambda: "Ctrl+Q quits." in chat.text())
+            await chat.until(lambda: "Ctrl+Q quits." in _toasts(chat))
             assert chat.app.is_running and chat.composer.text == "a draft"
 
 
 async def test_keys_are_named_as_they_are() -> None:
-    set_value("keys.quit", "ctrl+w")
-    set_value("keys.attach", "f6")
+    set_value("keys.quit", "ctrl+t")
+    set_value("keys.attach", "f8")
     set_value("keys.help", "")
-    set_value("keys.stop", "f7")
+    set_value("keys.stop", "f9")
     set_value("ui.enter", "newline")
     script = Script([Reply(["On "], delay=0.02, forever=True)])
     with running(FakeEngine(script)) as engine:
         async with chatting(overrides=remote(engine.url)) as chat:
             await chat.ready()
-            await chat.until(lambda: "F6 or /attach adds a picture" in chat.text())
+            await chat.until(lambda: "F8 or /attach adds a picture" in chat.text())
             assert "Ctrl+P finds every command, /help explains them" in chat.text()
             assert "Ctrl+S sends, Enter starts a new line." in chat.text()
             await chat.pilot.press("ctrl+c")
-            await chat.until(lambda: "Ctrl+W quits." in chat.text())
+            await chat.until(lambda: "Ctrl+T quits." in _toasts(chat))
             await chat.type("Go")
             await chat.pilot.press("ctrl+s")
             await chat.until(lambda: any(turn.text for turn in chat.replies))
             await chat.type("/regenerate")
             await chat.pilot.press("ctrl+s")
             await chat.until(chat.errors)
-            assert "stop it first (F7)." in chat.errors()[0]
-            await chat.pilot.press("f7")
+            assert "stop it first (F9)." in chat.errors()[0]
+            await chat.pilot.press("f9")
             await chat.answered()
             await chat.type("/new")
             await chat.pilot.press("ctrl+s")
-            await chat.until(lambda: "F6 or /attach" in chat.text())
+            await chat.until(lambda: "F8 or /attach" in chat.text())

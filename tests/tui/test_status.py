@@ -35,7 +35,7 @@ def test_wide_enough_it_says_everything() -> None:
 
 def test_what_gives_way_first() -> None:
     facts = _facts("SmolVLM 256M", "8bit", "birds@0123456789ab")
-    order = ["engine", "first token", "cuda", "tokens/s", "adapter", "256M", "8bit", "tok", "ctx"]
+    order = ["engine", "first token", "cuda", "tokens/s", "adapter", "8bit", "tok", "ctx"]
     widths = {
         word: min(w for w in range(20, 161) if word in status_line(facts, 10**9, w))
         for word in order

@@ -95,8 +95,7 @@ def memory_of(pid: int) -> int | None:
         return None
 
 
-# What gives way first: each of these in turn, until the line fits. The model's name is shortened
-# behind the last one that can be spared altogether, and before those that cannot.
+# What gives way in turn, until the line fits; from "name" on, the model's is shortened too.
 _SPARED = ("memory", "first token", "device", "words", "adapter", "name")
 _LAST = ("precision", "speed", "context")
 _SHORTEST_NAME = 12
@@ -110,37 +109,34 @@ def status_line(facts: StatusFacts, memory: int | None, width: int) -> str:
         memory: bytes that the engine occupies, if it is ours.
         width: cells there are.
     """
-    gone: set[str] = set()
+    whole = cell_len(visible_line(facts.model.title)) if facts.model else 0
+    line, gone = "", set[str]()
     for name in ("", *_SPARED, *_LAST):
         gone.add(name)
-        spare = width - cell_len(_line(facts, memory, gone, 0))
-        title = visible_line(facts.model.title) if facts.model else ""
-        if "name" in gone and spare < 0 and cell_len(title) > _SHORTEST_NAME:
-            # Not all of what is missing has to come from the name once something else is gone.
-            kept = max(_SHORTEST_NAME, cell_len(title) + spare)
-        else:
-            kept = cell_len(title)
-        line = _line(facts, memory, gone, width, kept)
+        line = _line(facts, memory, gone, whole, width)
+        over = cell_len(line) - width
+        if over > 0 and "name" in gone:
+            line = _line(facts, memory, gone, max(_SHORTEST_NAME, whole - over), width)
         if cell_len(line) <= width:
             return line
     return set_cell_size(line, width).rstrip()
 
 
-def _line(
-    facts: StatusFacts, memory: int | None, gone: set[str], width: int, kept: int = 1000
-) -> str:
+def _line(facts: StatusFacts, memory: int | None, gone: set[str], name: int, width: int) -> str:
+    """Return the line without what is `gone`, the model's name in at most `name` cells."""
     sign = {"ready": "●", "failed": "✗"}.get(facts.state, "◐")
-    left = " · ".join([f"{sign} {facts.state}", *_model_parts(facts.model, gone, kept)])
+    left = " · ".join([f"{sign} {facts.state}", *_model_parts(facts.model, gone, name)])
     right = " · ".join(_figures(facts, memory, gone))
-    return left + " " * max(2, width - cell_len(left) - cell_len(right)) + right if right else left
+    gap = max(2, width - cell_len(left) - cell_len(right))
+    return f"{left}{' ' * gap}{right}".rstrip()
 
 
-def _model_parts(model: ModelInfo | None, gone: set[str], kept: int) -> list[str]:
+def _model_parts(model: ModelInfo | None, gone: set[str], most: int) -> list[str]:
     if model is None:
         return []
     title = visible_line(model.title)
-    if cell_len(title) > kept:
-        title = set_cell_size(title, kept - 1).rstrip() + "…"
+    if cell_len(title) > most:
+        title = set_cell_size(title, most - 1).rstrip() + "…"
     precision = model.dtype if model.quantization in ("", "none") else model.quantization
     adapter = f"adapter {model.adapter}" if model.adapter else ""
     named = {"precision": precision, "device": model.device, "adapter": adapter}
