@@ -110,14 +110,18 @@ async def test_a_default_theme_that_something_stands_above(
         await chat.until(lambda: any("VLMCHAT_UI__THEME stands above" in x for x in chat.notices()))
 
 
+def _moves(chat: Chat) -> tuple[bool, bool]:
+    return not is_reduced(chat.app), chat.composer.cursor_blink
+
+
 async def test_motion_applies_at_once(engine: FakeEngine) -> None:
     async with chatting(overrides=remote(engine.url)) as chat:
         await chat.ready()
-        assert not is_reduced(chat.app) and chat.composer.cursor_blink
+        assert _moves(chat) == (True, True)
         chat.screen.apply_settings(load_settings({"ui": {"motion": "reduced"}}))
-        assert is_reduced(chat.app) and not chat.composer.cursor_blink
+        assert _moves(chat) == (False, False)
         chat.screen.apply_settings(load_settings())
-        assert not is_reduced(chat.app) and chat.composer.cursor_blink
+        assert _moves(chat) == (True, True)
 
 
 async def test_the_folders_of_the_picker(engine: FakeEngine, tmp_path: Path) -> None:
