@@ -256,6 +256,7 @@ class ChatApp(App[str]):
         screen.session.recorder = recorder
         conversations = screen.library = Conversations(screen.session, library, recorder)
         conversations.clean()
+        screen.begin_writing()
         try:
             found = await conversations.open_last() if self._resume else True
         except VlmchatError as error:

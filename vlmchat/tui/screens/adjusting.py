@@ -12,7 +12,7 @@ from vlmchat.tui.commands import registry
 from vlmchat.tui.engine_change import EngineChanger
 from vlmchat.tui.keys import NO_KEY, apply_keys
 from vlmchat.tui.screens.beside import Beside
-from vlmchat.tui.widgets.transcript import Welcome
+from vlmchat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings

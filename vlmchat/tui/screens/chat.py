@@ -133,8 +133,7 @@ class ChatScreen(Writing):
         same = self._shown_tree is self.session.tree
         self._shown_tree = self.session.tree
         if not same:
-            self._editing = None
-            self.composer.remembered.begin()
+            self.begin_writing()
         items = self._items(self.session.path)
         if not same and self.session.system:
             items.insert(0, self._system_item())

@@ -7,20 +7,19 @@ about the right height: a conversation of ten thousand messages opens and scroll
 import asyncio
 import contextlib
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import VerticalGroup, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.layout import WidgetPlacement
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Static
 
-from vlmchat.tui.keys import keys_title
 from vlmchat.tui.tree import Turn
+from vlmchat.tui.widgets.welcome import Welcome
 
 # Turns are made before they come into sight: so many screens before, and at most so many at once.
 _MARGIN_SCREENS = 1.0
@@ -54,48 +53,6 @@ class Item:
         """Return about how many rows it takes."""
         characters, breaks = self.size
         return 4 + characters // max(width - 6, 20) + breaks
-
-
-class Welcome(VerticalGroup):
-    """What an empty conversation shows."""
-
-    def __init__(self) -> None:
-        super().__init__(id="welcome")
-
-    def compose(self) -> ComposeResult:
-        """Lay out the name and three hints."""
-        yield Static("vlmchat", classes="welcome-name")
-        yield Static("Talk about pictures with a model on your own machine.")
-        yield Static("", classes="welcome-hints", markup=False)
-
-    def on_mount(self) -> None:
-        """Name the keys of the chat that this is shown in."""
-        self.name_keys(getattr(self.screen, "keys", {}))
-
-    def name_keys(self, keys: Mapping[str, Sequence[str]]) -> None:
-        """Name the keys that hold now.
-
-        Args:
-            keys: by the name of the command.
-        """
-        # Which key the palette has is known once the settings are read.
-        known = {"palette": ("ctrl+p",), **keys}
-        titles = (keys_title(known.get(name, ())) for name in ("attach", "palette", "help"))
-        self.query_one(".welcome-hints", Static).update(_hints(*titles))
-
-
-def _hints(attach: str, palette: str, explain: str) -> str:
-    explain = explain or "/help"
-    find = f"{palette} finds every command, {explain} explains them"
-    return "\n".join(
-        (
-            f"{attach} or /attach adds a picture, or drop one here"
-            if attach
-            else "/attach adds a picture, or drop one here",
-            find if palette else f"{explain} explains every command",
-            "You can write while the model loads: it waits in line",
-        )
-    )
 
 
 class _End(Widget):
