@@ -19,6 +19,8 @@ from vlmchat.tui.tiny import COLUMNS
 if TYPE_CHECKING:
     from vlmchat.store.records import Thread
 
+# A blank that is no space: those are taken away at the beginning of a line, and after pictures.
+_BLANK = "\u2800"
 # Conversations further down show a sign instead of their picture.
 _MOST_PICTURES = 200
 
@@ -114,7 +116,7 @@ class Sidebar(VerticalGroup):
         yield Input(placeholder="Filter titles", compact=True)
         yield Sidebar._List()
         yield Static(
-            "Enter opens · / filters · v archived",
+            "/ filters · v archived",
             classes="sidebar-hint",
         )
 
@@ -161,13 +163,12 @@ class Sidebar(VerticalGroup):
         title = visible_line(thread.title) or "untitled"
         about = when(thread.updated, now) + (" · pinned" if thread.pinned else "")
         digest = self._pictures.get(thread.id, "")
-        # Spaces that are not taken away at the beginning of a line.
-        blank = Content("\u00a0" * COLUMNS)
-        sign = Content("\u00a0\u00a0▣\u00a0\u00a0") if digest else blank
+        blank = Content(_BLANK * COLUMNS)
+        sign = Content("▣".center(COLUMNS, _BLANK)) if digest else blank
         upper, lower = self._tiny.get(digest) or (blank, sign)
         return Content.assemble(
-            *(upper, " ", (f"{'▸' if here else ' '}{title}", "bold" if here else ""), "\n"),
-            *(lower, "  ", (about, "dim")),
+            *(upper, (f"{_BLANK}{'▸' if here else _BLANK}{title}", "bold" if here else ""), "\n"),
+            *(lower, _BLANK * 2, (about, "dim")),
         )
 
     def wanted(self) -> list[str]:
