@@ -76,6 +76,7 @@ async def test_completion() -> None:
     save_preset("brother", "Speak like my brother.")
     with running(FakeEngine()) as engine:
         async with chatting(overrides=remote(engine.url)) as chat:
+            await chat.ready()
             assert await _texts(chat, "/system @br") == ["@brief", "@brother"]
             assert await _texts(chat, "/system s") == ["save "]
             assert await _texts(chat, "/system save br") == ["save brother replace"]
