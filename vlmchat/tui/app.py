@@ -256,14 +256,15 @@ class ChatApp(App[str]):
         screen.session.recorder = recorder
         conversations = screen.library = Conversations(screen.session, library, recorder)
         conversations.clean()
-        screen.begin_writing()
         try:
-            found = await conversations.open_last() if self._resume else True
+            found = await conversations.open_last() if self._resume else False
         except VlmchatError as error:
             trouble(str(error))
             return
         if not found:
-            screen.notice("There is no conversation to go on with: this is a new one.", "note")
+            screen.begin_writing()
+            if self._resume:
+                screen.notice("There is no conversation to go on with: this is a new one.")
 
     def _watch_themes(self, screen: ChatScreen) -> None:
         from vlmchat.tui.theme_watch import ThemeKeeper
