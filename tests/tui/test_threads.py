@@ -14,6 +14,7 @@ from vlmchat import paths
 from vlmchat.chat.conversation import Conversation, Entry
 from vlmchat.chat.messages import Message, TextPart
 from vlmchat.store.store import Store
+from vlmchat.tui.tiny import COLUMNS
 from vlmchat.tui.widgets.sidebar import Sidebar, when
 
 DAY = 86_400.0
@@ -63,7 +64,12 @@ def _lines(sidebar: Sidebar) -> list[str]:
 
 
 def _titles(sidebar: Sidebar) -> list[str]:
-    return [" ".join(line[3:].replace(" ▣ ", " ").split()[:-1]) for line in _lines(sidebar)]
+    return [line.partition("\n")[0][COLUMNS + 2 :] for line in _lines(sidebar)]
+
+
+def _open_one(sidebar: Sidebar) -> str:
+    """Return the title that is marked as the open one."""
+    return next(x for x, line in zip(_titles(sidebar), _lines(sidebar), strict=True) if "▸" in line)
 
 
 def _first(chat: Chat) -> str:
@@ -81,15 +87,14 @@ async def test_the_pinned_one_is_first_and_the_open_one_marked() -> None:
     async with listed() as (chat, sidebar):
         assert _titles(sidebar)[0] == "Old"
         assert _titles(sidebar).index("Boats") < _titles(sidebar).index("Birds [b]")
-        assert _lines(sidebar)[0].startswith(" ★ Old")
+        assert "pinned" in _lines(sidebar)[0] and "pinned" not in _lines(sidebar)[1]
         assert "Away" not in _titles(sidebar)
-        assert any("▣" in line for line in _lines(sidebar))
-        widths = {len(line) for line in _lines(sidebar)}
-        assert len(widths) == 1  # the dates stand at the edge
+        await chat.until(lambda: any("▀" in line for line in _lines(sidebar)))
         await _move_to(chat, sidebar, "Boats")
         await chat.pilot.press("enter")
         await chat.until(lambda: _first(chat) == "Boats?")
-        await chat.until(lambda: any(line.startswith("▸  Boats") for line in _lines(sidebar)))
+        await chat.until(lambda: any("▸" in line for line in _lines(sidebar)))
+        assert _open_one(sidebar) == "Boats"
         await chat.pilot.press("p")
         await chat.until(lambda: _titles(sidebar)[:2] == ["Boats", "Old"])
         await chat.pilot.press("p")

@@ -17,6 +17,7 @@ from vlmchat.text import visible_line
 if TYPE_CHECKING:
     from textual.dom import DOMNode
 
+    from vlmchat.tui.front import Front
     from vlmchat.tui.screens.chat import ChatScreen
 
 COMMAND = "command."
@@ -166,6 +167,11 @@ def hint(chat: "ChatScreen", what: Mapping[str, str]) -> str:
     known = {item.name: item.keys for item in all_bindables(chat)} | chat.keys
     titles = {key: keys_title(known[key][:1]) if key in known else key for key in what}
     return " · ".join(f"{titles[key]} {word}" for key, word in what.items() if titles[key])
+
+
+def key_or_command(chat: "Front", name: str) -> str:
+    """Return the key of a command for a person to read; how it is typed when it has none."""
+    return keys_title(chat.keys.get(name, ())) or f"/{name}"
 
 
 def split_keys(text: str) -> tuple[str, ...]:
@@ -331,6 +337,7 @@ async def apply_keys(chat: "ChatScreen", wanted: Mapping[str, str]) -> None:
     # The footer shows the palette by this; a class variable for Textual, the person's here.
     vars(app)["COMMAND_PALETTE_BINDING"] = next(iter(checked.keys["palette"]), "")
     chat.keys = checked.keys
+    chat.keys_changed()
     if checked.problems:
         for sentence in await asyncio.to_thread(sentences, checked.problems):
             chat.notice(sentence, "error")

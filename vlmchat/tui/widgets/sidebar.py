@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.cells import cell_len, set_cell_size
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,9 +14,15 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from vlmchat.text import visible_line
+from vlmchat.tui.tiny import COLUMNS
 
 if TYPE_CHECKING:
     from vlmchat.store.records import Thread
+
+# A blank that is no space: those are taken away at the beginning of a line, and after pictures.
+_BLANK = "\u2800"
+# Conversations further down show a sign instead of their picture.
+_MOST_PICTURES = 200
 
 
 def when(seconds: float, now: datetime) -> str:
@@ -104,6 +109,7 @@ class Sidebar(VerticalGroup):
         self._threads: Sequence[Thread] = ()
         self._shown: list[Thread] = []
         self._pictures: Mapping[int, str] = {}
+        self._tiny: dict[str, list[Content]] = {}
         self._current: int | None = None
         self.archived = False
 
@@ -148,8 +154,7 @@ class Sidebar(VerticalGroup):
         now = datetime.now().astimezone()
         self._shown = [item for item in self._threads if wanted in item.title.casefold()]
         lines = self.query_one(OptionList)
-        width = lines.scrollable_content_region.width
-        lines.set_options([Option(self._line(item, now, width)) for item in self._shown])
+        lines.set_options([Option(self._line(item, now)) for item in self._shown])
         numbers = [item.id for item in self._shown]
         place = next((n for n in (before, self._current) if n in numbers), None)
         if one_less and before not in numbers and at is not None and numbers:
@@ -170,21 +175,33 @@ class Sidebar(VerticalGroup):
             hint = f"{none}\n{hint}"
         self.query_one(".sidebar-hint", Static).update(hint)
 
-    def on_resize(self) -> None:
-        """Let the dates stand at the edge."""
-        self._draw()
-
-    def _line(self, thread: "Thread", now: datetime, width: int) -> Content:
-        """Return signs and title, and the date at the right edge."""
+    def _line(self, thread: "Thread", now: datetime) -> Content:
+        """Return two rows: picture and title, and the date below."""
         here = thread.id == self._current
-        signs = ("▸" if here else " ") + ("★" if thread.pinned else " ") + " "
-        date = f" {'▣ ' if thread.id in self._pictures else ''}{when(thread.updated, now)}"
         title = visible_line(thread.title) or "untitled"
-        room = max(4, width - cell_len(signs) - cell_len(date))
-        if cell_len(title) > room:
-            title = set_cell_size(title, room - 1) + "…"
-        title = signs + set_cell_size(title, room)
-        return Content.assemble((title, "bold" if here else ""), (date, "dim"))
+        about = when(thread.updated, now) + (" · pinned" if thread.pinned else "")
+        digest = self._pictures.get(thread.id, "")
+        blank = Content(_BLANK * COLUMNS)
+        sign = Content("▣".center(COLUMNS, _BLANK)) if digest else blank
+        upper, lower = self._tiny.get(digest) or (blank, sign)
+        return Content.assemble(
+            *(upper, (f"{_BLANK}{'▸' if here else _BLANK}{title}", "bold" if here else ""), "\n"),
+            *(lower, _BLANK * 2, (about, "dim")),
+        )
+
+    def wanted(self) -> list[str]:
+        """Return the digests of the pictures that are to be seen and are not drawn yet."""
+        digests = (self._pictures.get(item.id, "") for item in self._shown[:_MOST_PICTURES])
+        return [digest for digest in dict.fromkeys(digests) if digest and digest not in self._tiny]
+
+    def picture(self, digest: str, lines: list[Content]) -> None:
+        """Draw a picture where it belongs."""
+        self._tiny[digest] = lines
+        now = datetime.now().astimezone()
+        options = self.query_one(OptionList)
+        for place, thread in enumerate(self._shown):
+            if self._pictures.get(thread.id) == digest:
+                options.replace_option_prompt_at_index(place, self._line(thread, now))
 
     @on(Input.Submitted)
     def _filtered(self) -> None:
