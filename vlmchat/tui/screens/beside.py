@@ -52,9 +52,7 @@ class Beside(Openers):
                 self.front.notice(str(error), "error")
                 return
             sidebar.show(threads, pictures, self.conversations.current)
-            # Not yet a coroutine: the next one may take its place before it begins.
-            drawing = partial(self._draw_pictures, sidebar)
-            self.run_worker(drawing, group="thumbnails", exclusive=True)
+            self.run_worker(self._draw_pictures(sidebar), group="thumbnails")
 
     async def _draw_pictures(self, sidebar: Sidebar) -> None:
         """Draw the conversations' pictures one by one, without holding anything up."""
