@@ -211,7 +211,7 @@ class ChatSession:
 
     def _free_for(self, what: str) -> None:
         if self.answering:
-            raise UsageError(f"The model is answering: stop it (Esc) to {what}.")
+            raise UsageError(f"The model is answering: stop it (/stop) to {what}.")
 
     # The tree ---------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ class _WhileIdle(_AboutReply):
     def available(self, chat: "Front") -> str | None:
         """Need an answer that is complete."""
         if chat.session.answering:
-            return "The model is answering: stop it first (Esc)."
+            return "The model is answering: stop it first (/stop)."
         return super().available(chat)
 
 
@@ -78,7 +78,7 @@ class Edit(Command):
     def available(self, chat: "Front") -> str | None:
         """Need a turn, and the model at rest."""
         if chat.session.answering:
-            return "The model is answering: stop it first (Esc)."
+            return "The model is answering: stop it first (/stop)."
         return None if _chosen(chat) is not None else "Nothing was said yet."
 
     async def run(self, chat: "Front", argument: str) -> None:
@@ -126,7 +126,7 @@ class Fork(Command):
     def available(self, chat: "Front") -> str | None:
         """Need something said, and the model at rest."""
         if chat.session.answering:
-            return "The model is answering: stop it first (Esc)."
+            return "The model is answering: stop it first (/stop)."
         return None if chat.session.path else "Nothing was said yet."
 
     async def run(self, chat: "Front", argument: str) -> None:

@@ -11,7 +11,7 @@ from textual.widgets import Footer, Static
 from vlmchat.errors import VlmchatError
 from vlmchat.media.permissions import Permissions, RememberedPermissions
 from vlmchat.tui.attachments import Attachments
-from vlmchat.tui.commands import registry
+from vlmchat.tui.commands import bindings, registry
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.completing import offers
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class ChatScreen(Writing):
     """The one screen that is always there."""
 
-    BINDINGS: ClassVar[list[BindingType]] = list(registry.bindings())
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings.bindings())
 
     def __init__(self) -> None:
         super().__init__(id="chat")

@@ -83,6 +83,11 @@ class Writing(Adjusting):
             self.write(text, reply)
             self.chat.notice(str(error), "error")
 
+    def ask(self, text: str) -> None:
+        """Send a question, with what is attached."""
+        self.transcript.follow()
+        self.run_worker(self._submit(text, None), group="prompt")
+
     def write(self, text: str, instead_of: Turn | None = None) -> None:
         """Put `text` into the composer, to take the place of a turn when it is sent."""
         composer = self.composer
