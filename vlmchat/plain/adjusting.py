@@ -206,8 +206,7 @@ class Adjusting(Opening):
 
         asked = await self.remembered.asked(_SEARCHED, everywhere=True)
         if self.keeps:
-            library = self.conversations.library
-            asked += await library.run(lambda store: store.asked(limit=_SEARCHED))
+            asked += await self.conversations.asked(_SEARCHED, everywhere=True)
         asked = [text for text in unique(asked) if not text.startswith("/history")]
         found = matching(asked, query, _MOST_ASKED)
         if not found:

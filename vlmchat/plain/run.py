@@ -152,8 +152,11 @@ async def _keep(front: PlainFront, resume: bool) -> None:
     front.library.clean()
     try:
         found = await front.library.open_last() if resume else True
-        for text in reversed(await library.run(lambda store: store.asked(limit=_REMEMBERED))):
+        for text in reversed(await front.library.asked(_REMEMBERED, everywhere=True)):
             front.reader.remember(text)
+        if draft := await front.library.draft():
+            front.reader.remember(draft)
+            front.notice(f"You had begun to write: {draft}")
     except VlmchatError as error:
         trouble(str(error))
         return

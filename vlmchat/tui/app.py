@@ -5,6 +5,7 @@ only then are settings, HTTP and picture libraries imported and the engine start
 """
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -188,6 +189,9 @@ class ChatApp(App[str]):
         if self._first_files:
             screen.attach(self._first_files)
         self._watch_themes(screen)
+        # What was made by now stays for good: looking through it again and again for garbage
+        # would hold up the screen for as long as several frames.
+        gc.freeze()
 
     async def _keep(self, screen: ChatScreen) -> None:
         """Have the conversation saved from here on, and bring the last one back if asked to."""
@@ -208,6 +212,7 @@ class ChatApp(App[str]):
         screen.session.recorder = recorder
         conversations = screen.library = Conversations(screen.session, library, recorder)
         conversations.clean()
+        screen.begin_writing()
         try:
             found = await conversations.open_last() if self._resume else True
         except VlmchatError as error:

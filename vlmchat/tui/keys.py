@@ -281,10 +281,11 @@ def all_bindables(chat: "ChatScreen") -> list[Bindable]:
     from textual.screen import Screen
     from textual.widget import Widget
 
+    from vlmchat.tui.app import ChatApp
     from vlmchat.tui.widgets.composer import Composer
 
     found: dict[str, Bindable] = {}
-    main: tuple[type[DOMNode], ...] = (type(chat), type(chat.app), Composer)
+    main: tuple[type[DOMNode], ...] = (type(chat), ChatApp, Composer)
     for kind in main:
         found |= {item.id: item for item in bindables_of(CHAT, _declared(kind))}
     for kind in _kinds(Widget):

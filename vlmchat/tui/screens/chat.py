@@ -102,7 +102,7 @@ class ChatScreen(Writing):
         """Draw a turn at the end."""
         if self._leaving:
             return
-        for item in self._items(turn):
+        for item in self._items([turn]):
             await self.transcript.add(item)
         self._show_state()
 
@@ -127,9 +127,8 @@ class ChatScreen(Writing):
         same = self._shown_tree is self.session.tree
         self._shown_tree = self.session.tree
         if not same:
-            self._editing = None
-            self.composer.remembered.begin()
-        items = [item for turn in self.session.path for item in self._items(turn)]
+            self.begin_writing()
+        items = self._items(self.session.path)
         if not same and self.session.system:
             items.insert(0, self._system_item())
         await transcript.show(items, keep_notices=same)
@@ -137,10 +136,10 @@ class ChatScreen(Writing):
         self.threads_changed()
         self._show_state()
 
-    def _items(self, turn: Turn) -> list[Item]:
+    def _items(self, turns: list[Turn]) -> list[Item]:
         from vlmchat.tui.widgets.turns import items_of
 
-        return items_of(turn, self._place, self._follow)
+        return items_of(turns, self._place, self._follow)
 
     def _follow(self, answer: "Answer") -> None:
         """Draw an answer while it grows."""

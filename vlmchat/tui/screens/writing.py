@@ -51,6 +51,8 @@ class Writing(Adjusting):
         except UsageError as error:
             self.chat.notice(str(error), "error")
             return
+        # Now, and not when the composer tells of it: the command may turn to another conversation.
+        self.session.recorder.drafted("")
         if command is not None:
             composer.clear_draft()
             await self.chat.run_command(*command)
@@ -87,6 +89,29 @@ class Writing(Adjusting):
         """Send a question, with what is attached."""
         self.transcript.follow()
         self.run_worker(self._submit(text, None), group="prompt")
+
+    @on(Composer.Changed)
+    def _drafted(self) -> None:
+        self.session.recorder.drafted(self.composer.text)
+
+    def begin_writing(self) -> None:
+        """Have the composer serve the conversation that is shown now, with its own draft."""
+        self._editing = None
+        self._show_editing()
+        self.composer.remembered.begin()
+        if self.keeps:
+            self.composer.asked_before = self.conversations
+            self.run_worker(self._take_draft(self.composer.text), group="draft", exclusive=True)
+
+    async def _take_draft(self, before: str) -> None:
+        """Put the draft of this conversation into the composer, unless something was typed."""
+        try:
+            draft = await self.conversations.draft()
+        except VlmchatError as error:
+            self.chat.notice(str(error), "error")
+            return
+        if self.composer.text == before and draft != before:
+            self.composer.set_draft(draft)
 
     def write(self, text: str, instead_of: Turn | None = None) -> None:
         """Put `text` into the composer, to take the place of a turn when it is sent."""
