@@ -8,7 +8,8 @@ from tests.fake_engine import Script
 from tests.tui.driving import Chat, chatting, scripted, shown
 from vlmchat import paths
 from vlmchat.settings import load_settings
-from vlmchat.tui.keys import Bindable, check, key_title, keymap, normal
+from vlmchat.tui.key_names import key_title
+from vlmchat.tui.keys import Bindable, check, keymap, normal
 from vlmchat.tui.screens.keys import KeyCapture, KeysScreen
 from vlmchat.tui.screens.pager import HelpPager, LogPager
 from vlmchat.tui.screens.picker import Picker

@@ -38,11 +38,18 @@ class Adjusting(Opening):
             self._for_new = self._for_new or self._settings
             self.engine_changer.saved(settings)
         self._settings = settings
+        self.permissions.take(settings.media.allowed_hosts)
         self.out.flush = settings.ui.plain_flush
         self.figures = self.always_figures or settings.ui.plain_figures
 
-    def begin_conversation(self) -> str:
-        """Give a new conversation what was changed meanwhile; return its system prompt."""
+    async def begin_conversation(self) -> str:
+        """Give a new conversation what was changed meanwhile; return its system prompt.
+
+        Raises:
+            UsageError: the prompt is one of a name that there is not.
+        """
+        from vlmchat.prompts import resolved
+
         now, before = self._settings, self._for_new
         if now is None:
             return ""
@@ -51,7 +58,7 @@ class Adjusting(Opening):
             self.session.sampling = now.sampling.as_sampling()
         if before is not None and before.media.detail != now.media.detail:
             self.session.detail = now.media.detail
-        return now.chat.system
+        return await asyncio.to_thread(resolved, now.chat.system)
 
     def open_settings(self) -> None:
         """List all settings."""
@@ -99,10 +106,15 @@ class Adjusting(Opening):
         self.session.detail = detail
 
     def change_engine(
-        self, *, model: str | None = None, quant: str | None = None, device: str | None = None
+        self,
+        *,
+        model: str | None = None,
+        quant: str | None = None,
+        device: str | None = None,
+        adapter: str | None = None,
     ) -> None:
-        """Go on with another model, quantization or device."""
-        self.engine_changer.change(model=model, quant=quant, device=device)
+        """Go on with another model, quantization and so on."""
+        self.engine_changer.change(model=model, quant=quant, device=device, adapter=adapter)
 
     # The clipboard ----------------------------------------------------------------------------
 
@@ -161,10 +173,11 @@ class Adjusting(Opening):
     async def _may_fetch(self, host: str) -> bool:
         if self.permissions.allowed(host):
             return True
-        if not await self.agree(f"Fetch a picture from {visible_line(host)}?"):
-            return False
-        self.permissions.allow(host)
-        return True
+        question = f"Fetch a picture from {visible_line(host)}? y, n, or always: "
+        answer = (await self.next_line(question) or "").strip().lower()
+        if answer == "always":
+            self.permissions.allow(host)
+        return answer in ("y", "yes", "always")
 
     # Writing ----------------------------------------------------------------------------------
 

@@ -6,10 +6,10 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vlmchat.errors import UsageError, VlmchatError
-from vlmchat.media.permissions import Permissions, RememberedPermissions
 from vlmchat.text import human_bytes, visible_line
 from vlmchat.tui.attachments import Attachments
 from vlmchat.tui.history import Remembered
+from vlmchat.tui.permissions import KeptPermissions
 
 if TYPE_CHECKING:
     from vlmchat.chat.messages import Media
@@ -49,9 +49,10 @@ class Base:
         self.reader = reader
         self.overrides = overrides
         self.attachments = Attachments(lambda: None, self._complain)
+        # The keys of the screen do nothing here: sentences name commands instead.
         self.keys: dict[str, tuple[str, ...]] = {}
         self.library: Conversations | None = None
-        self.permissions: Permissions = RememberedPermissions()
+        self.permissions = KeptPermissions((), self.then, self._complain)
         self.remembered = Remembered()
         self.quitting = asyncio.Event()
         self._settings: Settings | None = None

@@ -51,7 +51,6 @@ class PlainFront(Adjusting):
         super().__init__(out, reader, overrides)
         self.session = ChatSession(NoEngine(), self)
         self.engine_changer = EngineChanger(self.session, self.notice, self.then)
-        self.keys = registry.default_keys()
         self.failed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -72,15 +71,17 @@ class PlainFront(Adjusting):
         """This, as commands see it."""
         return self
 
-    def connect(self, engine: "EngineKeeper", settings: "Settings") -> None:
-        """Take the engine and the settings."""
+    def connect(self, engine: "EngineKeeper", settings: "Settings", system: str = "") -> None:
+        """Take the engine, the settings, and the system prompt that they stand for."""
         self.take(settings)
         session = self.session
         session.engine = engine
         session.sampling = settings.sampling.as_sampling()
         session.detail = settings.media.detail
         if not session.tree.roots:  # a conversation that was brought back has its own
-            session.system = settings.chat.system
+            session.system = system
+        elif "system" in self.overrides.get("chat", {}):
+            session.set_system(system)
         engine.listen(self._on_engine_event)
         self.engine_changer.begin(settings)
         engine.start()
@@ -318,7 +319,8 @@ class PlainFront(Adjusting):
 
     async def _rewrite(self, text: str, instead_of: "Turn | None") -> None:
         answer = instead_of is not None and instead_of.role == "assistant"
-        self.out.line(f"The {'answer' if answer else 'question'} is: {text}")
+        what = "answer" if answer else "question" if instead_of else "line"
+        self.out.line(f"The {what} is: {text}")
         self.reader.remember(text)
         new = await self.next_line("New text, /editor for your editor, or Enter to leave it: ")
         try:
@@ -330,7 +332,11 @@ class PlainFront(Adjusting):
         if new is None or not new.strip() or new == text:
             self.attachments.media = []
             self.notice("It stays as it was.")
-        elif instead_of is not None and answer:
+        elif instead_of is None:
+            # A command that is written anew: its name may be left out.
+            name = text.partition(" ")[0] if text.startswith("/") else ""
+            self._pushed.append(new if new.startswith("/") or not name else f"{name} {new}")
+        elif answer:
             await self.session.correct(instead_of, new)
             self.notice("The model will take that for its answer; /previous shows the one before.")
         else:
@@ -349,7 +355,7 @@ class PlainFront(Adjusting):
 
     async def new_conversation(self) -> None:
         """Begin a new conversation; attachments and the queue stay."""
-        await self.session.reset(self.begin_conversation())
+        await self.session.reset(await self.begin_conversation())
 
     async def show_system(self) -> None:
         """Write the system prompt."""

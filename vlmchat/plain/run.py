@@ -57,9 +57,11 @@ def run_plain(
     Raises:
         UsageError: the configuration is wrong.
     """
+    from vlmchat.prompts import resolved
     from vlmchat.settings import load_settings
 
     settings = load_settings(overrides)
+    system = resolved(settings.chat.system)
 
     async def main() -> int:
         front = _front(overrides, verbose)
@@ -70,7 +72,7 @@ def run_plain(
         )
         with _signals(front):
             try:
-                return await _talk(front, settings, keeper, attach, resume)
+                return await _talk(front, settings, system, keeper, attach, resume)
             finally:
                 await front.close()
 
@@ -102,6 +104,7 @@ def _front(overrides: Mapping[str, Mapping[str, Any]], verbose: bool) -> PlainFr
 async def _talk(
     front: PlainFront,
     settings: "Settings",
+    system: str,
     keeper: "Callable[[Settings], EngineKeeper]",
     attach: Sequence[Path],
     resume: bool,
@@ -111,7 +114,7 @@ async def _talk(
     elif resume:
         front.notice("Conversations are not kept (chat.save is off).", "error")
     front.engine_changer.make = keeper
-    front.connect(keeper(settings), settings)
+    front.connect(keeper(settings), settings, system)
     if attach:
         await front.attachments.read(attach)
         front.tell_attachments()

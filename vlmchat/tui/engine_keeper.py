@@ -66,6 +66,10 @@ class EngineKeeper(Protocol):
     def model(self) -> ModelInfo | None:
         """The model that answers, once known."""
 
+    @property
+    def pid(self) -> int | None:
+        """The process that is kept, while it runs; none when it is not ours."""
+
     def listen(self, listener: Listener) -> None:
         """Tell `listener` of every `EngineEvent` from now on."""
 
@@ -129,6 +133,10 @@ class _Keeper(ABC):
     @property
     def model(self) -> ModelInfo | None:
         return self.status.model
+
+    @property
+    def pid(self) -> int | None:
+        return None
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -209,6 +217,11 @@ class LocalKeeper(_Keeper):
     def client(self) -> "EngineClient":
         """The client of the running engine."""
         return self.engine.client
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process, while it runs."""
+        return self.engine.pid
 
     def log_tail(self) -> str:
         """Return the last lines of the engine's log."""

@@ -5,14 +5,15 @@ called NAME in the configuration; other bindings are called by their id.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from textual.binding import Binding
-from textual.keys import Keys, format_key, key_to_character
+from textual.keys import Keys, key_to_character
 
 from vlmchat.text import visible_line
+from vlmchat.tui.key_names import key_title, keys_title
 
 if TYPE_CHECKING:
     from textual.dom import DOMNode
@@ -136,24 +137,6 @@ def taken_fault(key: str, item: Bindable, composer: Mapping[str, str]) -> str:
     if key == "ctrl+c":
         return f"{shown} copies the selected text"
     return ""
-
-
-def key_title(key: str) -> str:
-    """Return a key for a person to read: ``Ctrl+O``, ``F5``, ``Esc``."""
-    *modifiers, last = key.split("+")
-    names = {"escape": "Esc", "pageup": "PageUp", "pagedown": "PageDown"}
-    names |= {key: key.capitalize() for key in ("backspace", "delete", "enter", "space")}
-    if last in names:
-        end = names[last]
-    else:
-        end = last.upper() if len(last) == 1 else format_key(last)
-        end = last.capitalize() if len(end) > 1 or last in ("up", "down", "left", "right") else end
-    return "+".join((*(item.capitalize() for item in modifiers), end))
-
-
-def keys_title(keys: Sequence[str]) -> str:
-    """Return several keys for a person to read; nothing for none."""
-    return ", ".join(key_title(key) for key in keys)
 
 
 def hint(chat: "ChatScreen", what: Mapping[str, str]) -> str:
@@ -330,6 +313,7 @@ async def apply_keys(chat: "ChatScreen", wanted: Mapping[str, str]) -> None:
     # The footer shows the palette by this; a class variable for Textual, the person's here.
     vars(app)["COMMAND_PALETTE_BINDING"] = next(iter(checked.keys["palette"]), "")
     chat.keys = checked.keys
+    chat.keys_changed()
     if checked.problems:
         for sentence in await asyncio.to_thread(sentences, checked.problems):
             chat.notice(sentence, "error")

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from textual.binding import Binding
 
 from vlmchat.tui.commands.registry import COMMANDS
-from vlmchat.tui.keys import NO_KEY, keys_title
+from vlmchat.tui.key_names import keys_title
+from vlmchat.tui.keys import NO_KEY
 
 
 def bindings() -> list[Binding]:

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 
 from vlmchat.errors import UsageError
 from vlmchat.tui.commands import (
+    adapter,
     branches,
     compose,
     conversation,
@@ -13,6 +14,7 @@ from vlmchat.tui.commands import (
     files,
     media,
     program,
+    system,
     threads,
 )
 from vlmchat.tui.commands.base import Command
@@ -22,11 +24,12 @@ COMMANDS: tuple[Command, ...] = (
     conversation.Detach(),
     describe.Describe(),
     conversation.New(),
-    conversation.System(),
+    system.System(),
     conversation.Stop(),
     conversation.SetParameter(),
     engine.Model(),
     engine.Quant(),
+    adapter.Adapter(),
     engine.DetailLevel(),
     engine.Parameters(),
     engine.SettingsCommand(),

@@ -15,6 +15,7 @@ from vlmchat.tui.commands import bindings, registry
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.completing import offers
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
+from vlmchat.tui.key_names import key_or_command
 from vlmchat.tui.question import NoticeKind, Question
 from vlmchat.tui.screens.writing import Writing
 from vlmchat.tui.session import ChatSession
@@ -75,11 +76,16 @@ class ChatScreen(Writing):
         self.session.sampling = settings.sampling.as_sampling()
         if not self.session.tree.roots:  # a conversation that was brought back has its own
             self.session.system = settings.chat.system
+        elif self.settings_in_use.asks_for("chat", "system"):
+            self.session.set_system(settings.chat.system)
+            self.run_worker(self.show_system(), group="notices")
         self.query_one(Composer).enter_sends = settings.ui.enter == "send"
         engine.listen(self._on_engine_event)
         self.engine_changer.begin(settings)
         self.settings_in_use.begin(settings)
         engine.start()
+        self.query_one(StatusBar).measure(lambda: self.session.engine.pid)
+        self.run_worker(self.recall(), group="recall")
         self.run_worker(self._converse(), group="session", name="session")
 
     async def on_unmount(self) -> None:
@@ -202,11 +208,12 @@ class ChatScreen(Writing):
         self._show_state()
 
     def _advice(self, event: EngineFailed) -> list[str]:
+        log = key_or_command(self, "log")
         if event.restarting:
-            return ["It is being restarted; F2 shows the last lines of its log."]
+            return [f"It is being restarted; {log} shows the last lines of its log."]
         if self.session.engine.kind == "remote":
             return ["/restart asks again, and so does the next question."]
-        return ["F2 shows the last lines of its log; /restart starts it again."]
+        return [f"{log} shows the last lines of its log; /restart starts it again."]
 
     def _show_state(self) -> None:
         if self._leaving:
@@ -215,8 +222,9 @@ class ChatScreen(Writing):
         status = session.engine.status
         answering = status.stage == "ready" and session.answering
         context = session.context
-        replies = (turn.reply for turn in reversed(session.path) if turn.reply)
+        replies = [turn.reply for turn in reversed(session.path) if turn.reply]
         speeds = (reply.tokens_per_second for reply in replies)
+        waits = (reply.first_token_seconds for reply in replies)
         self.query_one(StatusBar).show(
             StatusFacts(
                 "answering" if answering else status.stage,
@@ -224,6 +232,7 @@ class ChatScreen(Writing):
                 context.used,
                 context.limit,
                 next((speed for speed in speeds if speed is not None), None),
+                next((wait for wait in waits if wait is not None), None),
             )
         )
         self.refresh_bindings()
@@ -315,7 +324,7 @@ class ChatScreen(Writing):
 
     async def new_conversation(self) -> None:
         """Begin a new conversation; drafts, chips and the queue stay."""
-        await self.session.reset(self.settings_in_use.begin_conversation())
+        await self.session.reset(await self.settings_in_use.begin_conversation())
 
     async def show_system(self) -> None:
         """Show the system prompt in the transcript."""

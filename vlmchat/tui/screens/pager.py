@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from vlmchat.text import visible
 from vlmchat.tui.commands.bindings import help_rows
-from vlmchat.tui.keys import keys_title
+from vlmchat.tui.key_names import keys_title
 
 _KEYS = (
     ("Enter", "Send (or a new line, by the setting ui.enter)"),
@@ -25,7 +25,7 @@ _KEYS = (
     ("Tab", "Complete a command or its argument"),
     ("Ctrl+V", "Paste from the desktop's clipboard: a picture, files or text"),
     ("PageUp, PageDown", "Scroll the conversation"),
-    ("Ctrl+C", "Copy the selected text"),
+    ("Ctrl+C", "Copy the selected text; with none selected, stop the answer"),
 )
 
 

@@ -9,6 +9,7 @@ from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.tui import composing
 from vlmchat.tui.attachments import Attachments
 from vlmchat.tui.commands import registry
+from vlmchat.tui.engine_keeper import NoEngine
 from vlmchat.tui.pasted import pasted_files, split_paths
 from vlmchat.tui.screens.adjusting import Adjusting
 from vlmchat.tui.session import ChatSession
@@ -99,8 +100,13 @@ class Writing(Adjusting):
         self._editing = None
         self._show_editing()
         self.composer.remembered.begin()
-        if self.keeps:
-            self.composer.asked_before = self.conversations
+        if not self.keeps:
+            return
+        self.composer.asked_before = self.conversations
+        if isinstance(self.session.engine, NoEngine) and self.composer.text:
+            # What was typed while the chat was being opened goes before what was typed long ago.
+            self.session.recorder.drafted(self.composer.text)
+        else:
             self.run_worker(self._take_draft(self.composer.text), group="draft", exclusive=True)
 
     async def _take_draft(self, before: str) -> None:
