@@ -134,10 +134,13 @@ class ChatScreen(Writing):
         self._shown_tree = self.session.tree
         if not same:
             self.begin_writing()
+        selected = self.selected()
         items = self._items(self.session.path)
         if not same and self.session.system:
             items.insert(0, self._system_item())
         await transcript.show(items, keep_notices=same)
+        if selected is not None and selected not in self.session.path:
+            self._select_instead(selected)
         self._draw_heads()
         self.threads_changed()
         self._show_state()
@@ -256,6 +259,16 @@ class ChatScreen(Writing):
         widget = self.transcript.widget_of(turn)
         if isinstance(widget, TurnView) and widget.is_mounted:
             widget.draw_head()
+
+    def _select_instead(self, gone: Turn) -> None:
+        """Give the focus to what took the place of a turn, or to the composer."""
+        siblings = self.session.tree.siblings(gone)
+        turn = next((item for item in self.session.path if item in siblings), None)
+        widget = self.transcript.widget_of(turn) if turn is not None else None
+        if widget is not None:
+            widget.focus(scroll_visible=False)
+        else:
+            self.compose_on()
 
     def _draw_heads(self) -> None:
         from vlmchat.tui.widgets.turns import TurnView
