@@ -66,6 +66,11 @@ class Terminal:
         """What is on the screen now."""
         return "\n".join(line.rstrip() for line in self._screen.display)
 
+    def row(self, number: int) -> str:
+        """Return one row of the screen; negative numbers count from below."""
+        row = self._screen.buffer[number % self._screen.lines]
+        return "".join(row[column].data for column in range(self._screen.columns)).rstrip()
+
     def read(self, seconds: float = 0.05) -> None:
         """Take in what the program has written."""
         with contextlib.suppress(pexpect.TIMEOUT, pexpect.EOF):

@@ -242,6 +242,10 @@ def test_the_window_changes_its_size(fake: FakeEngine, home: Path) -> None:
             if columns >= 40:
                 terminal.wait(partial(_fills, columns))
                 terminal.wait("half a thought")
+        for _ in range(3):  # back before the program can ask how large the window is
+            terminal.resize(20, 5)
+            terminal.resize(80, 24)
+            terminal.wait(lambda screen: partial(_fills, 80)(screen) and "answering" in screen, 5)
         terminal.press("escape")
         terminal.wait("stopped")
         terminal.type(" more")
