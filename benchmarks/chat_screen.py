@@ -120,8 +120,8 @@ async def measure(app: "ChatApp", pretended: Pretended) -> dict[str, Any]:
 
     screen = app.screen_stack[0]
     assert isinstance(screen, ChatScreen)
-    await screen.session.engine.wait_ready()
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(3.0)
+    assert screen.session.engine.status.stage == "ready"
     found: dict[str, Any] = {}
     loop = Loop()
     transcript = screen.query_one(Transcript)

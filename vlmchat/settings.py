@@ -121,7 +121,7 @@ class ChatSettings(_Group):
     """What every new conversation starts with."""
 
     system: str = Field(title="System prompt", default="", json_schema_extra=_NEW)
-    """System prompt; empty for none."""
+    """System prompt, or ``@NAME`` for one that has a name; empty for none."""
 
     save: bool = Field(
         title="Keep conversations", default=True, json_schema_extra=_applies("next start")
@@ -130,11 +130,14 @@ class ChatSettings(_Group):
 
 
 class MediaSettings(_Group):
-    """How pictures are shown to the model."""
+    """Where pictures come from, and how they are shown to the model."""
 
     detail: Detail = Field(default="auto", json_schema_extra=_NEW)
     """How finely the model looks: one tile (low), as much as the picture holds (auto), or as the
     model's own processor would, scaled up (high)."""
+
+    allowed_hosts: tuple[NonEmpty, ...] = Field(default=(), json_schema_extra=_NOW)
+    """Hosts that pictures are fetched from without asking, when you attach a web address."""
 
 
 class UiSettings(_Group):

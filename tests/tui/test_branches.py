@@ -44,6 +44,23 @@ async def test_regenerating_makes_a_sibling(tmp_path: Path) -> None:
             await chat.until(lambda: "Fake VLM ‹2/2›" in heads(chat))
 
 
+async def test_the_new_version_has_the_focus_of_the_old_one(tmp_path: Path) -> None:
+    with running(FakeEngine(Script(replies=REPLIES))) as fake:
+        async with chatting(overrides=remote(fake.url), attach=[saved(tmp_path / "a.png")]) as chat:
+            await chat.ready()
+            await chat.until(lambda: chat.screen.attachments.media)
+            await chat.ask("Hello?")
+            await chat.answered()
+            await chat.screen.go_to(chat.replies[0])
+            await chat.pilot.press("r")
+            await chat.until(lambda: [t.text for t in chat.replies] == ["Two."])
+            await chat.answered()
+            await chat.until(lambda: chat.screen.selected() is chat.replies[0])
+            await chat.pilot.press("left")
+            await chat.until(lambda: [t.text for t in chat.replies] == ["One."])
+            await chat.until(lambda: chat.screen.selected() is chat.replies[0])
+
+
 async def test_a_question_is_edited_with_its_pictures(tmp_path: Path) -> None:
     photo = saved(tmp_path / "photo.png")
     with running(FakeEngine(Script(replies=REPLIES))) as fake:

@@ -14,8 +14,9 @@ from vlmchat.tui.commands.registry import COMMANDS
 from vlmchat.tui.widgets.answer import Answer, AnswerText, PieceReader
 from vlmchat.tui.widgets.queue import QueueRow
 from vlmchat.tui.widgets.status import LoadingLine, StatusBar
-from vlmchat.tui.widgets.transcript import Transcript, Welcome
+from vlmchat.tui.widgets.transcript import Transcript
 from vlmchat.tui.widgets.turns import AnswerTurn
+from vlmchat.tui.widgets.welcome import Welcome
 
 DOWNLOADING = {
     "stage": "downloading",

@@ -13,7 +13,7 @@ from tests.pictures import encoded, saved
 from tests.tui.driving import Chat, chatting, remote
 from vlmchat.errors import MediaError
 from vlmchat.tui import clipboard
-from vlmchat.tui.clipboard import copy_text, copying_tool, read_clipboard
+from vlmchat.tui.clipboard import copying_tool, read_clipboard
 
 # The content lies in a folder, one file a kind, its name with ! for the slash.
 _WL_PASTE = """
@@ -217,7 +217,7 @@ async def test_copying(kind: str, desktop: Desktop) -> None:
     getattr(desktop, kind)()
     with running(FakeEngine()) as engine:
         async with chatting(overrides=remote(engine.url)) as chat:
-            copy_text(chat.app, "ein [red] Gruß\n")
+            chat.app.copy_to_clipboard("ein [red] Gruß\n")
             assert chat.app.clipboard == "ein [red] Gruß\n"
             await chat.until(lambda: desktop.copied == "ein [red] Gruß\n")
             await chat.type("cut me")
@@ -236,7 +236,7 @@ async def test_copying_with_a_program_that_hangs(
     with running(FakeEngine()) as engine:
         async with chatting(overrides=remote(engine.url)) as chat:
             began = time.monotonic()
-            copy_text(chat.app, "x" * 10_000_000)
+            chat.app.copy_to_clipboard("x" * 10_000_000)
             assert time.monotonic() - began < 1
             await chat.until(lambda: pid.exists() and pid.read_text().strip())
             await chat.until(lambda: _is_gone(int(pid.read_text())))

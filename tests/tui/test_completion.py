@@ -62,7 +62,7 @@ async def test_the_commands() -> None:
         await _write(chat, "/exit")
         assert _texts(chat) == ["quit"]
         await _write(chat, "/sampling")
-        assert _texts(chat) == ["set "]
+        assert _texts(chat)[0] == "set "
         for text in ("/nothing-like-it", "hello", " /s", "/home/x", "/s\n", ""):
             await _write(chat, text)
             assert not _popup(chat).is_open, text
@@ -381,7 +381,7 @@ async def test_other_arguments(tmp_path: Path) -> None:
     assert models[0].text == "smolvlm2-500m"
     assert [item.label for item in await completing.models(f"{tmp_path}/")] == ["model/"]
     shelf = {"birds": "made yesterday"}
-    assert [item.text for item in await completing.adapters("", lambda: shelf)] == ["birds", "none"]
+    assert [item.text for item in await completing.adapters("", lambda: shelf)] == ["birds", "off"]
 
 
 async def test_conversations_and_versions() -> None:

@@ -208,7 +208,7 @@ async def test_an_engine_that_does_not_come_up(tmp_path: Path) -> None:
     ("typed", "said"),
     [
         ("/atach x.png", "did you mean /attach?"),
-        ("/zzzz", "F1 lists"),
+        ("/zzzz", "/help lists"),
         ("/set temprature 1", "no parameter “temprature”"),
         ("/set temperature hot", "no value for temperature"),
         ("/detach", "Nothing is attached"),

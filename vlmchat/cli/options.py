@@ -26,4 +26,9 @@ EngineUrl: TypeAlias = Annotated[
 ApiKey: TypeAlias = Annotated[
     str | None, typer.Option(envvar="VLMCHAT_API_KEY", help="Key of that engine.")
 ]
-System: TypeAlias = Annotated[str | None, typer.Option("--system", "-s", help="System prompt.")]
+System: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--system", "-s", help="System prompt, or @NAME for one of `vlmchat prompts list`."
+    ),
+]

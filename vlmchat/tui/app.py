@@ -5,6 +5,7 @@ only then are settings, HTTP and picture libraries imported and the engine start
 """
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -59,9 +60,14 @@ def _command_provider() -> type[Provider]:
 
 def _prepare(overrides: Overrides) -> "Settings":
     """Read the settings and import what the chat is about to need; slow."""
+    from vlmchat.prompts import resolved
     from vlmchat.settings import load_settings
 
     settings = load_settings(overrides)
+    system = resolved(settings.chat.system)
+    settings = settings.model_copy(
+        update={"chat": settings.chat.model_copy(update={"system": system})}
+    )
     import vlmchat.client.supervisor
     import vlmchat.media.images
     import vlmchat.tui.recorder
@@ -174,6 +180,23 @@ class ChatApp(App[str]):
         """Leave every key to a screen that waits for one to be pressed."""
         return not getattr(self.screen, "captures_keys", False)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Put `text` on the clipboard: by OSC 52 (also over SSH), and by the desktop's own tool."""
+        from vlmchat.tui.clipboard import give_to_desktop
+
+        # Half a surrogate pair cannot be sent.
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        super().copy_to_clipboard(text)
+        give_to_desktop(self, text)
+
+    def action_help_quit(self) -> None:
+        """Say how to quit to whoever pressed Ctrl+C for it."""
+        from vlmchat.tui.keys import key_or_command
+
+        chat = self.screen_stack[0]
+        assert isinstance(chat, ChatScreen)
+        self.notify(f"{key_or_command(chat, 'quit')} quits.", markup=False)
+
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give themes that do not know it a colour for secondary text, of AA contrast."""
         theme = self.current_theme
@@ -218,6 +241,9 @@ class ChatApp(App[str]):
         if self._first_files:
             screen.attach(self._first_files)
         self._watch_themes(screen)
+        # What was made by now stays for good: looking through it again and again for garbage
+        # would hold up the screen for as long as several frames.
+        gc.freeze()
 
     async def _keep(self, screen: ChatScreen) -> None:
         """Have the conversation saved from here on, and bring the last one back if asked to."""
@@ -239,12 +265,14 @@ class ChatApp(App[str]):
         conversations = screen.library = Conversations(screen.session, library, recorder)
         conversations.clean()
         try:
-            found = await conversations.open_last() if self._resume else True
+            found = await conversations.open_last() if self._resume else False
         except VlmchatError as error:
             trouble(str(error))
             return
         if not found:
-            screen.notice("There is no conversation to go on with: this is a new one.", "note")
+            screen.begin_writing()
+            if self._resume:
+                screen.notice("There is no conversation to go on with: this is a new one.")
 
     def _watch_themes(self, screen: ChatScreen) -> None:
         from vlmchat.tui.theme_watch import ThemeKeeper

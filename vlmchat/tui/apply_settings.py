@@ -1,6 +1,12 @@
 """Has the running chat take settings that were changed meanwhile."""
 
+import asyncio
 from typing import TYPE_CHECKING
+
+from vlmchat.errors import VlmchatError
+from vlmchat.text import visible_line
+from vlmchat.tui.motion import apply_motion
+from vlmchat.tui.permissions import KeptPermissions
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
@@ -18,12 +24,19 @@ class SettingsInUse:
         self._chat = chat
         self._last: Settings | None = None
         self._for_new: Settings | None = None
+        self._permissions: KeptPermissions | None = None
 
     def begin(self, settings: "Settings") -> None:
         """Take the settings of the start."""
         self._last = settings
         self._chat.session.detail = settings.media.detail
         self._chat.apply_keys(settings.keys)
+        self._permissions = KeptPermissions(
+            settings.media.allowed_hosts,
+            self._chat.run_worker,
+            lambda sentence: self._chat.notice(sentence, "error"),
+        )
+        self._chat.permissions = self._permissions
 
     def apply(self, settings: "Settings") -> None:
         """Take what applies at once, and keep the rest for its time."""
@@ -35,6 +48,11 @@ class SettingsInUse:
         chat.query_one(Composer).enter_sends = settings.ui.enter == "send"
         if last is None or settings.keys != last.keys:
             chat.apply_keys(settings.keys)
+        if last is None or settings.ui.motion != last.ui.motion:
+            apply_motion(chat.app, settings)
+        hosts = settings.media.allowed_hosts
+        if self._permissions and (last is None or hosts != last.media.allowed_hosts):
+            self._permissions.take(hosts)
         chat.engine_changer.saved(settings)
         if last is not None:
             self._for_new = self._for_new or last
@@ -46,7 +64,36 @@ class SettingsInUse:
         else:
             self._chat.notice(f"There is no theme “{name}”: /theme lists those there are.", "error")
 
-    def begin_conversation(self) -> str:
+    async def keep_theme(self, name: str) -> None:
+        """Have the program start with this theme from now on.
+
+        Raises:
+            VlmchatError: it cannot be written.
+        """
+        from vlmchat import config_file, settings
+
+        await asyncio.to_thread(config_file.set_value, "ui.theme", name)
+        variable = settings.variable_of(("ui", "theme"))
+        if self.asks_for("ui", "theme"):
+            sentence = "The command line gave a theme: if it does the next time, that one is worn."
+        elif variable:
+            sentence = f"The environment variable {variable} stands above it at the next start."
+        else:
+            # Other settings that are changed later shall not put on what was the default before.
+            if (last := self._last) is not None:
+                ui = last.ui.model_copy(update={"theme": name})
+                self._last = last.model_copy(update={"ui": ui})
+            return
+        self._chat.notice(f"“{visible_line(name)}” is the default theme now. {sentence}", "note")
+
+    def asks_for(self, group: str, name: str) -> bool:
+        """Say whether the command line gave this setting."""
+        from vlmchat.tui.app import ChatApp
+
+        app = self._chat.app
+        return isinstance(app, ChatApp) and name in app.overrides.get(group, {})
+
+    async def begin_conversation(self) -> str:
         """Give a new conversation what was changed in the settings since the start.
 
         Returns:
@@ -56,10 +103,19 @@ class SettingsInUse:
         if now is None:
             return ""
         if before is None:
-            return now.chat.system
+            return await self._system(now)
         self._for_new = None
         if before.sampling != now.sampling:
             session.sampling = now.sampling.as_sampling()
         if before.media.detail != now.media.detail:
             session.detail = now.media.detail
-        return now.chat.system
+        return await self._system(now)
+
+    async def _system(self, settings: "Settings") -> str:
+        from vlmchat.prompts import resolved
+
+        try:
+            return await asyncio.to_thread(resolved, settings.chat.system)
+        except VlmchatError as error:
+            self._chat.notice(f"{error} The conversation has no system prompt.", "error")
+            return ""

@@ -256,12 +256,11 @@ def copying_tool() -> tuple[str, ...]:
     return next((command for command in candidates if shutil.which(command[0])), ())
 
 
-def copy_text(app: "App[object] | App[str]", text: str) -> None:
-    """Put `text` on the clipboard: by OSC 52 (also over SSH), and by the desktop's own tool.
+def give_to_desktop(app: "App[object] | App[str]", text: str) -> None:
+    """Put `text` on the desktop's clipboard, by its own tool if it has one.
 
     Returns at once; a tool that fails leaves what the terminal did.
     """
-    app.copy_to_clipboard(text)
     if command := copying_tool():
         app.run_worker(_give(command, text), group="copy", exclusive=True, exit_on_error=False)
 

@@ -255,7 +255,7 @@ def models(
 
 
 def adapters(argument: str, shelf: Callable[[], Mapping[str, str]]) -> Awaitable[Completions]:
-    """Return the adapters on the shelf, “none”, and folders once a path is begun.
+    """Return the adapters on the shelf, “off”, and folders once a path is begun.
 
     Args:
         argument: what is written.
@@ -266,7 +266,7 @@ def adapters(argument: str, shelf: Callable[[], Mapping[str, str]]) -> Awaitable
         if argument.startswith(("/", "~", ".", "'", '"')):
             return await paths(argument, lambda _: False)
         known = await asyncio.to_thread(shelf)
-        return words(argument, {**known, "none": "Answer without an adapter"})
+        return words(argument, {**known, "off": "Answer without an adapter"})
 
     return find()
 

@@ -8,7 +8,7 @@ from vlmchat.errors import UsageError
 from vlmchat.store.records import Thread
 from vlmchat.tui.library import Library
 from vlmchat.tui.session import ChatSession
-from vlmchat.tui.store_recorder import StoreRecorder
+from vlmchat.tui.store_recorder import DRAFT, StoreRecorder
 from vlmchat.tui.tree import Turn, copy_of_path
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 # Deleted conversations can be brought back for so long.
 KEPT_SECONDS = 30 * 24 * 3600.0
-_DRAFT = "draft"
 
 
 class Conversations:
@@ -123,14 +122,7 @@ class Conversations:
 
         self.library.post(purge)
 
-    # Drafts -----------------------------------------------------------------------------------
-
-    def keep_draft(self, text: str) -> None:
-        """Save what stands in the composer, soon."""
-        if self._recorder.thread is None:
-            self.library.post(lambda store: store.remember(_DRAFT, text))
-        else:
-            self._recorder.changed(draft=text)
+    # What was written before ------------------------------------------------------------------
 
     async def draft(self) -> str:
         """Return what stood in the composer of this conversation."""
@@ -138,7 +130,14 @@ class Conversations:
 
         def read(store: "Store") -> str:
             if thread is None:
-                return str(store.remembered(_DRAFT) or "")
+                return str(store.remembered(DRAFT) or "")
             return store.thread(thread).draft
 
         return await self.library.run(read)
+
+    async def asked(self, limit: int, everywhere: bool) -> list[str]:
+        """Return what the person asked, newest first, here or in all conversations."""
+        thread = None if everywhere else self.current
+        if thread is None and not everywhere:
+            return []
+        return await self.library.run(lambda store: store.asked(thread, limit))

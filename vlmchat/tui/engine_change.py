@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vlmchat.tui.session import ChatSession
 
 AUTO = "auto"
+OFF = "off"
 REMOTE_REASON = "the server at the other end decides that: restart it there with other options"
 
 
@@ -63,7 +64,12 @@ class EngineChanger:
         return (self.settings.engine.model if self.settings else None) or AUTO
 
     def change(
-        self, *, model: str | None = None, quant: str | None = None, device: str | None = None
+        self,
+        *,
+        model: str | None = None,
+        quant: str | None = None,
+        device: str | None = None,
+        adapter: str | None = None,
     ) -> None:
         """Replace the engine by one with these options; ``None`` keeps an option.
 
@@ -74,12 +80,13 @@ class EngineChanger:
             model: as in the settings, or ``auto``; with a remote engine one of its models.
             quant: ``auto``, ``none``, ``8bit`` or ``4bit``.
             device: ``auto``, ``cpu`` or ``cuda``.
+            adapter: its folder; empty for none.
 
         Raises:
             UsageError: an option has no such value, or the engine is not ours to change.
         """
-        if self._session.engine.kind == "remote" and (quant or device):
-            what = "quantization" if quant else "device"
+        if self._session.engine.kind == "remote" and (quant or device or adapter is not None):
+            what = "quantization" if quant else "device" if device else "adapter"
             raise UsageError(f"The {what} cannot be changed from here: {REMOTE_REASON}.")
         changes: dict[str, object] = {}
         if model:
@@ -88,6 +95,8 @@ class EngineChanger:
             changes["quant"] = quant
         if device:
             changes["device"] = device
+        if adapter is not None:
+            changes["adapter"] = adapter or None
         self._use(changes)
 
     def saved(self, settings: "Settings") -> bool:
@@ -232,6 +241,8 @@ def _way_back(good: "EngineSettings", options: "EngineSettings") -> str:
         for name in ("model", "quant")
         if getattr(good, name) != getattr(options, name)
     ]
+    if good.adapter != options.adapter:
+        ways.append(f"/adapter {visible_line(good.adapter or OFF)}")
     if good.device != options.device:
         ways.append("the device in /parameters")
     return f"Back to the engine before: {' and '.join(ways) or '/settings'}."

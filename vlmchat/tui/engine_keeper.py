@@ -72,6 +72,10 @@ class EngineKeeper(Protocol):
     def whereabouts(self) -> Mapping[str, str]:
         """What must be known to find the engine again: its address, an adapter's folder."""
 
+    @property
+    def pid(self) -> int | None:
+        """The process that is kept, while it runs; none when it is not ours."""
+
     def listen(self, listener: Listener) -> None:
         """Tell `listener` of every `EngineEvent` from now on."""
 
@@ -139,6 +143,10 @@ class _Keeper(ABC):
     @property
     def whereabouts(self) -> Mapping[str, str]:
         return {}
+
+    @property
+    def pid(self) -> int | None:
+        return None
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -225,6 +233,11 @@ class LocalKeeper(_Keeper):
         """The adapter's folder; the engine itself tells only its name."""
         adapter = self.engine.options.adapter
         return {"adapter_path": str(Path(adapter).absolute())} if adapter else {}
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process, while it runs."""
+        return self.engine.pid
 
     def log_tail(self) -> str:
         """Return the last lines of the engine's log."""

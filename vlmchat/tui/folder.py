@@ -134,3 +134,17 @@ def _entry(entry: "os.DirEntry[str]", suffixes: frozenset[str]) -> Entry | None:
         suffix,
         entry.name.startswith("."),
     )
+
+
+def still_there(names: object) -> list[Path]:
+    """Return those of `names` (from a store: whatever it held) that are folders; blocking."""
+    listed = names if isinstance(names, list) else []
+    found = (Path(name) for name in listed if isinstance(name, str) and "\0" not in name)
+    return [path for path in found if path.is_absolute() and _is_folder(path)]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

@@ -148,9 +148,14 @@ class Front(Protocol):
         """Make this how finely the model looks at the next pictures."""
 
     def change_engine(
-        self, *, model: str | None = None, quant: str | None = None, device: str | None = None
+        self,
+        *,
+        model: str | None = None,
+        quant: str | None = None,
+        device: str | None = None,
+        adapter: str | None = None,
     ) -> None:
-        """Go on with another model, quantization or device (see `EngineChanger.change`)."""
+        """Go on with another model, quantization and so on (see `EngineChanger.change`)."""
 
     def list_models(self) -> None:
         """Say which model answers and which others there are."""

@@ -17,6 +17,7 @@ from vlmchat.text import visible_line
 if TYPE_CHECKING:
     from textual.dom import DOMNode
 
+    from vlmchat.tui.front import Front
     from vlmchat.tui.screens.chat import ChatScreen
 
 COMMAND = "command."
@@ -168,6 +169,11 @@ def hint(chat: "ChatScreen", what: Mapping[str, str]) -> str:
     return " · ".join(f"{titles[key]} {word}" for key, word in what.items() if titles[key])
 
 
+def key_or_command(chat: "Front", name: str) -> str:
+    """Return the key of a command for a person to read; how it is typed when it has none."""
+    return keys_title(chat.keys.get(name, ())) or f"/{name}"
+
+
 def split_keys(text: str) -> tuple[str, ...]:
     """Return the keys in ``ctrl+o,f5``, each as Textual calls it."""
     return tuple(dict.fromkeys(normal(key) for key in text.split(",") if key.strip()))
@@ -281,10 +287,11 @@ def all_bindables(chat: "ChatScreen") -> list[Bindable]:
     from textual.screen import Screen
     from textual.widget import Widget
 
+    from vlmchat.tui.app import ChatApp
     from vlmchat.tui.widgets.composer import Composer
 
     found: dict[str, Bindable] = {}
-    main: tuple[type[DOMNode], ...] = (type(chat), type(chat.app), Composer)
+    main: tuple[type[DOMNode], ...] = (type(chat), ChatApp, Composer)
     for kind in main:
         found |= {item.id: item for item in bindables_of(CHAT, _declared(kind))}
     for kind in _kinds(Widget):
@@ -329,6 +336,7 @@ async def apply_keys(chat: "ChatScreen", wanted: Mapping[str, str]) -> None:
     # The footer shows the palette by this; a class variable for Textual, the person's here.
     vars(app)["COMMAND_PALETTE_BINDING"] = next(iter(checked.keys["palette"]), "")
     chat.keys = checked.keys
+    chat.keys_changed()
     if checked.problems:
         for sentence in await asyncio.to_thread(sentences, checked.problems):
             chat.notice(sentence, "error")

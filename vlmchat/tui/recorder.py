@@ -41,6 +41,9 @@ class Recorder(Protocol):
     def changed(self, **values: str | int | float | None) -> None:
         """Title, system prompt, draft and the like are others."""
 
+    def drafted(self, text: str) -> None:
+        """That stands in the composer."""
+
     def labelled(self, turn: Turn, label: Label, on: bool) -> None:
         """A label was put on a turn or taken off it."""
 
@@ -71,6 +74,9 @@ class NoRecorder:
         """Keep nothing."""
 
     def changed(self, **values: str | int | float | None) -> None:
+        """Keep nothing."""
+
+    def drafted(self, text: str) -> None:
         """Keep nothing."""
 
     def labelled(self, turn: Turn, label: Label, on: bool) -> None:

@@ -1,4 +1,4 @@
-"""One conversation and the queue before it: what the chat screen shows, without the screen.
+"""One conversation and the queue before it: what the chat shows, without the screen.
 
 The session asks the engine, one question at a time, and tells a `SessionView` what happens. The
 view only draws; everything that must not be lost lives here.
@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from vlmchat.chat.conversation import Conversation, Label, LabelKind
 from vlmchat.chat.messages import Detail, Media, Message, TextPart, user_message
@@ -17,34 +16,10 @@ from vlmchat.errors import EngineError, UsageError, VlmchatError
 from vlmchat.text import visible_line
 from vlmchat.tui.engine_keeper import EngineKeeper
 from vlmchat.tui.made import Asked, asked_of
-from vlmchat.tui.question import NoticeKind, Question
+from vlmchat.tui.question import Question
 from vlmchat.tui.recorder import NoRecorder, Recorder, title_of
+from vlmchat.tui.session_view import SessionView
 from vlmchat.tui.tree import Reply, Tree, Turn, entry_of, history, tree_of
-
-
-class SessionView(Protocol):
-    """Who draws the session. Awaited calls hold the stream back until they are drawn."""
-
-    async def turn_added(self, turn: Turn) -> None:
-        """A turn was added at the end of the path."""
-
-    async def turn_grew(self, turn: Turn, piece: str) -> None:
-        """`piece` was added to a reply's text."""
-
-    async def turn_ended(self, turn: Turn) -> None:
-        """The reply is complete, stopped or failed."""
-
-    async def path_changed(self) -> None:
-        """Another path, or another conversation, is to be shown."""
-
-    def queue_changed(self) -> None:
-        """The queue or the session's busyness is not what it was."""
-
-    def give_back(self, question: Question) -> bool:
-        """Take a question back into the composer; false when there is something in it."""
-
-    def notice(self, text: str, kind: NoticeKind) -> None:
-        """Show one sentence in the transcript."""
 
 
 @dataclass(slots=True)
@@ -213,7 +188,7 @@ class ChatSession:
 
     def _free_for(self, what: str) -> None:
         if self.answering:
-            raise UsageError(f"The model is answering: stop it (Esc) to {what}.")
+            raise UsageError(f"The model is answering: stop it (/stop) to {what}.")
 
     # The tree ---------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ from vlmchat.tui.library import Library
 from vlmchat.tui.tree import Turn, saved_state
 
 SAVE_SECONDS = 0.2
+# Under this the store remembers the draft of a conversation that has not begun.
+DRAFT = "draft"
 
 
 @dataclass(slots=True)
@@ -20,11 +22,13 @@ class _Place:
         thread: its number; ``None`` before its first turn was written.
         rows: the number of each message by its uid; ``None`` before they were read.
         waiting: what is to be set once there is a thread.
+        draft: what stands in the composer, until it is written.
     """
 
     thread: int | None = None
     rows: dict[str, int] | None = field(default_factory=dict)
     waiting: dict[str, str | int | float | None] = field(default_factory=dict)
+    draft: str | None = None
 
     def row(self, store: Store, uid: str) -> int:
         if self.rows is None:
@@ -66,6 +70,7 @@ class StoreRecorder:
         def write(store: Store) -> None:
             if place.thread is None:
                 place.thread = store.new_thread(title, system, uid=uid)
+                store.remember(DRAFT, "")
                 if place.waiting:
                     store.change_thread(place.thread, **place.waiting)
             before = place.row(store, parent.uid) if parent else None
@@ -129,6 +134,21 @@ class StoreRecorder:
                 store.change_thread(place.thread, **values)
 
         self._library.post(write)
+
+    def drafted(self, text: str) -> None:
+        """Save what stands in the composer; of what is typed quickly, only the last."""
+        place = self._place
+        waits, place.draft = place.draft is not None, text
+
+        def write(store: Store) -> None:
+            text, place.draft = place.draft or "", None
+            if place.thread is None:
+                store.remember(DRAFT, text)
+            else:
+                store.change_thread(place.thread, draft=text)
+
+        if not waits:
+            self._library.post(write)
 
     def labelled(self, turn: Turn, label: Label, on: bool) -> None:
         """Save a label, or that it was taken off."""

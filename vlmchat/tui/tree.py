@@ -97,6 +97,8 @@ class Turn:
     @property
     def text(self) -> str:
         """The text parts, joined by blank lines."""
+        if len(self.parts) == 1 and isinstance(self.parts[0], TextPart):
+            return self.parts[0].text
         return self.message.text
 
     @property

@@ -99,25 +99,6 @@ class New(Command):
         await chat.new_conversation()
 
 
-class System(Command):
-    """The system prompt."""
-
-    name = "system"
-    help = "Set the system prompt of this conversation; “none” removes it, no text shows it"
-    arguments = "[TEXT | none]"
-    prefilled = True
-
-    async def run(self, chat: "Front", argument: str) -> None:
-        """Set, remove or show it."""
-        if argument:
-            chat.session.set_system("" if argument.lower() == "none" else argument)
-        await chat.show_system()
-
-    def completions(self, chat: "Front", argument: str) -> Found:
-        """Offer to remove it; the rest is prose."""
-        return completing.words(argument, {"none": "Remove the system prompt"}) if argument else ()
-
-
 class Stop(Command):
     """End the answer."""
 

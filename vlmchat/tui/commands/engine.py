@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 QUANTS = ("auto", "none", "8bit", "4bit")
 
 
-def _remote_reason(chat: "Front", what: str) -> str | None:
+def remote_reason(chat: "Front", what: str) -> str | None:
+    """Return why `what` of the engine cannot be changed, if the engine is not ours."""
     if chat.session.engine.kind == "remote":
         from vlmchat.tui.engine_change import REMOTE_REASON
 
@@ -47,7 +48,7 @@ class Quant(Command):
 
     def available(self, chat: "Front") -> str | None:
         """Need an engine of ours."""
-        return _remote_reason(chat, "quantization")
+        return remote_reason(chat, "quantization")
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Change it, or say what it is."""

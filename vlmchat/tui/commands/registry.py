@@ -8,6 +8,7 @@ from textual.binding import Binding
 
 from vlmchat.errors import UsageError
 from vlmchat.tui.commands import (
+    adapter,
     branches,
     compose,
     conversation,
@@ -15,6 +16,7 @@ from vlmchat.tui.commands import (
     files,
     media,
     program,
+    system,
     threads,
 )
 from vlmchat.tui.commands.base import Command
@@ -24,11 +26,12 @@ COMMANDS: tuple[Command, ...] = (
     conversation.Attach(),
     conversation.Detach(),
     conversation.New(),
-    conversation.System(),
+    system.System(),
     conversation.Stop(),
     conversation.SetParameter(),
     engine.Model(),
     engine.Quant(),
+    adapter.Adapter(),
     engine.DetailLevel(),
     engine.Parameters(),
     engine.SettingsCommand(),
@@ -91,7 +94,7 @@ def find(name: str) -> Command:
     if command := table.get(name.lower()):
         return command
     near = get_close_matches(name.lower(), table, n=1, cutoff=0.4)
-    hint = f"did you mean /{table[near[0]].name}?" if near else "F1 lists what there is."
+    hint = f"did you mean /{table[near[0]].name}?" if near else "/help lists what there is."
     raise UsageError(
         f"There is no command /{name}: {hint} A space before the slash sends it as text."
     )

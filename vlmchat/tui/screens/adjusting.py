@@ -12,6 +12,7 @@ from vlmchat.tui.commands import registry
 from vlmchat.tui.engine_change import EngineChanger
 from vlmchat.tui.keys import NO_KEY, apply_keys
 from vlmchat.tui.screens.beside import Beside
+from vlmchat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
@@ -72,10 +73,15 @@ class Adjusting(Beside):
         self._chat.session.detail = detail
 
     def change_engine(
-        self, *, model: str | None = None, quant: str | None = None, device: str | None = None
+        self,
+        *,
+        model: str | None = None,
+        quant: str | None = None,
+        device: str | None = None,
+        adapter: str | None = None,
     ) -> None:
-        """Go on with another model, quantization or device (see `EngineChanger.change`)."""
-        self.engine_changer.change(model=model, quant=quant, device=device)
+        """Go on with another model, quantization and so on (see `EngineChanger.change`)."""
+        self.engine_changer.change(model=model, quant=quant, device=device, adapter=adapter)
 
     def list_models(self) -> None:
         """Say which model answers and which others there are."""
@@ -88,6 +94,11 @@ class Adjusting(Beside):
     def apply_keys(self, wanted: Mapping[str, str]) -> None:
         """Take these keys for the commands, and say which of them cannot be had."""
         self.run_worker(apply_keys(self._chat, wanted), group="keys", exclusive=True)
+
+    def keys_changed(self) -> None:
+        """Name the keys where they are named."""
+        for welcome in self.query(Welcome):
+            welcome.name_keys(self.keys)
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:

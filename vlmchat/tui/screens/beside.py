@@ -1,10 +1,22 @@
 """The list of conversations beside the chat: shown, filled, and obeyed."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
 from textual import on
+from textual.color import Color
+from textual.content import Content
 
 from vlmchat.errors import VlmchatError
 from vlmchat.tui.screens.openers import Openers
 from vlmchat.tui.widgets.sidebar import Sidebar
+
+_Draw: TypeAlias = Callable[[bytes, str, Color], list[Content]]
+
+
+def _tiny(read: Callable[[str], bytes], digest: str, ground: Color, draw: _Draw) -> list[Content]:
+    return draw(read(digest), digest, ground)
 
 
 class Beside(Openers):
@@ -39,6 +51,21 @@ class Beside(Openers):
                 self.front.notice(str(error), "error")
                 return
             sidebar.show(threads, pictures, self.conversations.current)
+            self.run_worker(self._draw_pictures(sidebar), group="thumbnails", exclusive=True)
+
+    async def _draw_pictures(self, sidebar: Sidebar) -> None:
+        """Draw the conversations' pictures one by one, without holding anything up."""
+        from vlmchat.tui.decoding import or_sentence
+        from vlmchat.tui.drawing import style_of
+        from vlmchat.tui.tiny import tiny_picture
+
+        read, ground = self.conversations.library.media_data, sidebar.background_colors[1]
+        if style_of(self.app).kind == "off":
+            return
+        for digest in sidebar.wanted():
+            found = await or_sentence(partial(_tiny, read, digest, ground, tiny_picture))
+            if not isinstance(found, str) and sidebar.is_attached:
+                sidebar.picture(digest, found)
 
     @on(Sidebar.Chosen)
     async def _chosen(self, event: Sidebar.Chosen) -> None:

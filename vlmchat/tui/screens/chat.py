@@ -15,6 +15,7 @@ from vlmchat.tui.commands import registry
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.completing import offers
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
+from vlmchat.tui.keys import key_or_command
 from vlmchat.tui.question import NoticeKind, Question
 from vlmchat.tui.screens.writing import Writing
 from vlmchat.tui.session import ChatSession
@@ -75,11 +76,16 @@ class ChatScreen(Writing):
         self.session.sampling = settings.sampling.as_sampling()
         if not self.session.tree.roots:  # a conversation that was brought back has its own
             self.session.system = settings.chat.system
+        elif self.settings_in_use.asks_for("chat", "system"):
+            self.session.set_system(settings.chat.system)
+            self.run_worker(self.show_system(), group="notices")
         self.query_one(Composer).enter_sends = settings.ui.enter == "send"
         engine.listen(self._on_engine_event)
         self.engine_changer.begin(settings)
         self.settings_in_use.begin(settings)
         engine.start()
+        self.query_one(StatusBar).measure(lambda: self.session.engine.pid)
+        self.run_worker(self.recall(), group="recall")
         self.run_worker(self._converse(), group="session", name="session")
 
     async def on_unmount(self) -> None:
@@ -102,7 +108,7 @@ class ChatScreen(Writing):
         """Draw a turn at the end."""
         if self._leaving:
             return
-        for item in self._items(turn):
+        for item in self._items([turn]):
             await self.transcript.add(item)
         self._show_state()
 
@@ -127,20 +133,22 @@ class ChatScreen(Writing):
         same = self._shown_tree is self.session.tree
         self._shown_tree = self.session.tree
         if not same:
-            self._editing = None
-            self.composer.remembered.begin()
-        items = [item for turn in self.session.path for item in self._items(turn)]
+            self.begin_writing()
+        selected = self.selected()
+        items = self._items(self.session.path)
         if not same and self.session.system:
             items.insert(0, self._system_item())
         await transcript.show(items, keep_notices=same)
+        if selected is not None and selected not in self.session.path:
+            self._select_instead(selected)
         self._draw_heads()
         self.threads_changed()
         self._show_state()
 
-    def _items(self, turn: Turn) -> list[Item]:
+    def _items(self, turns: list[Turn]) -> list[Item]:
         from vlmchat.tui.widgets.turns import items_of
 
-        return items_of(turn, self._place, self._follow)
+        return items_of(turns, self._place, self._follow)
 
     def _follow(self, answer: "Answer") -> None:
         """Draw an answer while it grows."""
@@ -203,11 +211,12 @@ class ChatScreen(Writing):
         self._show_state()
 
     def _advice(self, event: EngineFailed) -> list[str]:
+        log = key_or_command(self, "log")
         if event.restarting:
-            return ["It is being restarted; F2 shows the last lines of its log."]
+            return [f"It is being restarted; {log} shows the last lines of its log."]
         if self.session.engine.kind == "remote":
             return ["/restart asks again, and so does the next question."]
-        return ["F2 shows the last lines of its log; /restart starts it again."]
+        return [f"{log} shows the last lines of its log; /restart starts it again."]
 
     def _show_state(self) -> None:
         if self._leaving:
@@ -216,8 +225,9 @@ class ChatScreen(Writing):
         status = session.engine.status
         answering = status.stage == "ready" and session.answering
         context = session.context
-        replies = (turn.reply for turn in reversed(session.path) if turn.reply)
+        replies = [turn.reply for turn in reversed(session.path) if turn.reply]
         speeds = (reply.tokens_per_second for reply in replies)
+        waits = (reply.first_token_seconds for reply in replies)
         self.query_one(StatusBar).show(
             StatusFacts(
                 "answering" if answering else status.stage,
@@ -225,6 +235,7 @@ class ChatScreen(Writing):
                 context.used,
                 context.limit,
                 next((speed for speed in speeds if speed is not None), None),
+                next((wait for wait in waits if wait is not None), None),
             )
         )
         self.refresh_bindings()
@@ -248,6 +259,16 @@ class ChatScreen(Writing):
         widget = self.transcript.widget_of(turn)
         if isinstance(widget, TurnView) and widget.is_mounted:
             widget.draw_head()
+
+    def _select_instead(self, gone: Turn) -> None:
+        """Give the focus to what took the place of a turn, or to the composer."""
+        siblings = self.session.tree.siblings(gone)
+        turn = next((item for item in self.session.path if item in siblings), None)
+        widget = self.transcript.widget_of(turn) if turn is not None else None
+        if widget is not None:
+            widget.focus(scroll_visible=False)
+        else:
+            self.compose_on()
 
     def _draw_heads(self) -> None:
         from vlmchat.tui.widgets.turns import TurnView
@@ -316,7 +337,7 @@ class ChatScreen(Writing):
 
     async def new_conversation(self) -> None:
         """Begin a new conversation; drafts, chips and the queue stay."""
-        await self.session.reset(self.settings_in_use.begin_conversation())
+        await self.session.reset(await self.settings_in_use.begin_conversation())
 
     async def show_system(self) -> None:
         """Show the system prompt in the transcript."""

@@ -1,5 +1,6 @@
 """What opens over the chat or beside it: one short method each, for the commands to call."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from textual.screen import Screen
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from vlmchat.tui.conversations import Conversations
     from vlmchat.tui.front import Front
     from vlmchat.tui.screens.chat import ChatScreen
+
+
+_FOLDERS = "picker.folders"
 
 
 class Openers(Screen[None]):
@@ -71,6 +75,24 @@ class Openers(Screen[None]):
         """Remember where pictures were chosen, the last place first."""
         self._folders = [folder, *(other for other in self._folders if other != folder)][:20]
         self._folder = folder
+        if self.library is not None:
+            names = [str(other) for other in self._folders]
+            self.library.library.post(lambda store: store.remember(_FOLDERS, names))
+
+    async def recall(self) -> None:
+        """Take up what was remembered when the program was used before."""
+        if self.library is None:
+            return
+        from vlmchat.errors import VlmchatError
+        from vlmchat.tui.folder import still_there
+
+        try:
+            names = await self.library.library.run(lambda store: store.remembered(_FOLDERS))
+        except VlmchatError:
+            return  # whoever saves the conversation tells that the store is broken
+        found = await asyncio.to_thread(still_there, names)
+        self._folders = [*self._folders, *(item for item in found if item not in self._folders)]
+        self._folder = self._folder or next(iter(self._folders), None)
 
     def open_gallery(self) -> None:
         """Show every picture that was ever attached."""
@@ -100,7 +122,7 @@ class Openers(Screen[None]):
         """Let the person choose a theme."""
         from vlmchat.tui.screens.theme_picker import ThemePicker
 
-        self.app.push_screen(ThemePicker())
+        self.app.push_screen(ThemePicker(self.chat.settings_in_use.keep_theme))
 
     def set_theme(self, name: str) -> None:
         """Use another theme.
@@ -123,9 +145,18 @@ class Openers(Screen[None]):
 
     def copy(self, text: str) -> None:
         """Put `text` on the clipboard."""
-        from vlmchat.tui.clipboard import copy_text
+        self.app.copy_to_clipboard(text)
 
-        copy_text(self.app, text)
+    def action_copy_text(self) -> None:
+        """Copy what is selected; with nothing selected, stop the answer, as in a terminal."""
+        if text := self.get_selected_text():
+            self.copy(text)
+            self.clear_selection()  # the next one is free to stop
+            self.notify("Copied.", timeout=2)
+        elif self.chat.session.answering:
+            self.chat.session.stop()
+        else:
+            self.app.action_help_quit()
 
     def _shown(self, turn: Turn | None) -> None:
         """Go to a turn that was chosen on another screen."""

@@ -25,7 +25,7 @@ _KEYS = (
     ("Tab", "Complete a command or its argument"),
     ("Ctrl+V", "Paste from the desktop's clipboard: a picture, files or text"),
     ("PageUp, PageDown", "Scroll the conversation"),
-    ("Ctrl+C", "Copy the selected text"),
+    ("Ctrl+C", "Copy the selected text; with none selected, stop the answer"),
 )
 
 

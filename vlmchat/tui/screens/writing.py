@@ -9,6 +9,7 @@ from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.tui import composing
 from vlmchat.tui.attachments import Attachments
 from vlmchat.tui.commands import registry
+from vlmchat.tui.engine_keeper import NoEngine
 from vlmchat.tui.pasted import pasted_files, split_paths
 from vlmchat.tui.screens.adjusting import Adjusting
 from vlmchat.tui.session import ChatSession
@@ -51,6 +52,8 @@ class Writing(Adjusting):
         except UsageError as error:
             self.chat.notice(str(error), "error")
             return
+        # Now, and not when the composer tells of it: the command may turn to another conversation.
+        self.session.recorder.drafted("")
         if command is not None:
             composer.clear_draft()
             await self.chat.run_command(*command)
@@ -82,6 +85,34 @@ class Writing(Adjusting):
         except VlmchatError as error:
             self.write(text, reply)
             self.chat.notice(str(error), "error")
+
+    @on(Composer.Changed)
+    def _drafted(self) -> None:
+        self.session.recorder.drafted(self.composer.text)
+
+    def begin_writing(self) -> None:
+        """Have the composer serve the conversation that is shown now, with its own draft."""
+        self._editing = None
+        self._show_editing()
+        self.composer.remembered.begin()
+        if not self.keeps:
+            return
+        self.composer.asked_before = self.conversations
+        if isinstance(self.session.engine, NoEngine) and self.composer.text:
+            # What was typed while the chat was being opened goes before what was typed long ago.
+            self.session.recorder.drafted(self.composer.text)
+        else:
+            self.run_worker(self._take_draft(self.composer.text), group="draft", exclusive=True)
+
+    async def _take_draft(self, before: str) -> None:
+        """Put the draft of this conversation into the composer, unless something was typed."""
+        try:
+            draft = await self.conversations.draft()
+        except VlmchatError as error:
+            self.chat.notice(str(error), "error")
+            return
+        if self.composer.text == before and draft != before:
+            self.composer.set_draft(draft)
 
     def write(self, text: str, instead_of: Turn | None = None) -> None:
         """Put `text` into the composer, to take the place of a turn when it is sent."""

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual import events
-from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
@@ -16,7 +15,10 @@ from vlmchat.tui.history import WALKED, AskedBefore, Remembered, Walk, gather
 from vlmchat.tui.widgets.completion import CompletionPopup
 
 _NEWLINE_KEYS = frozenset({"ctrl+j", "shift+enter", "alt+enter"})
-PLACEHOLDER = "Ask something. Enter sends, Ctrl+J starts a new line."
+_PLACEHOLDERS = {
+    True: "Ask something. Enter sends, Ctrl+J starts a new line.",
+    False: "Ask something. Ctrl+S sends, Enter starts a new line.",
+}
 
 
 class Composer(TextArea):
@@ -27,7 +29,6 @@ class Composer(TextArea):
         popup: shows how a command line can go on; none without it.
 
     Attributes:
-        enter_sends: whether Enter sends, or else starts a new line.
         remembered: what was sent since the program began.
         asked_before: what was asked at other times too, if it is saved.
     """
@@ -82,11 +83,11 @@ class Composer(TextArea):
             id="composer",
             compact=True,
             highlight_cursor_line=False,
-            placeholder=PLACEHOLDER,
+            placeholder=_PLACEHOLDERS[True],
         )
         self._files_in = files_in
         self._popup = popup
-        self.enter_sends = True
+        self._enter_sends = True
         self.remembered = Remembered()
         self.asked_before: AskedBefore | None = None
         self._walk: Walk | None = None
@@ -95,6 +96,16 @@ class Composer(TextArea):
         self._steps = 0
         # A draft that came as a whole: nobody is typing a command.
         self._brought = ""
+
+    @property
+    def enter_sends(self) -> bool:
+        """Whether Enter sends, or else starts a new line."""
+        return self._enter_sends
+
+    @enter_sends.setter
+    def enter_sends(self, value: bool) -> None:
+        self._enter_sends = value
+        self.placeholder = _PLACEHOLDERS[value]
 
     def get_line(self, line_index: int) -> Text:
         """Return a line as it is drawn: control characters as signs, one for one."""
@@ -313,20 +324,3 @@ class Composer(TextArea):
             self.post_message(self.FilesPasted(paths))
         elif text and (result := self._replace_via_keyboard(text, *self.selection)):
             self.move_cursor(result.end_location)
-
-    def action_copy(self) -> None:
-        """Copy the selection, to the desktop's clipboard too."""
-        from vlmchat.tui.clipboard import copy_text
-
-        if not self.selected_text:
-            raise SkipAction  # what is selected elsewhere is meant
-        copy_text(self.app, self.selected_text)
-
-    def action_cut(self) -> None:
-        """Cut the selection, or the line, to the desktop's clipboard too."""
-        from vlmchat.tui.clipboard import copy_text
-
-        before = self.text
-        super().action_cut()
-        if self.text != before:
-            copy_text(self.app, self.app.clipboard)

@@ -14,9 +14,15 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from vlmchat.text import visible_line
+from vlmchat.tui.tiny import COLUMNS
 
 if TYPE_CHECKING:
     from vlmchat.store.records import Thread
+
+# A blank that is no space: those are taken away at the beginning of a line, and after pictures.
+_BLANK = "\u2800"
+# Conversations further down show a sign instead of their picture.
+_MOST_PICTURES = 200
 
 
 def when(seconds: float, now: datetime) -> str:
@@ -46,6 +52,7 @@ class Sidebar(VerticalGroup):
     Sidebar OptionList {
         height: 1fr; background: $surface; border: none; padding: 0;
         text-wrap: nowrap; text-overflow: ellipsis; scrollbar-size-vertical: 1;
+        &:focus { border: none; background-tint: transparent; }
     }
     Sidebar .sidebar-hint { color: $muted; height: auto; }
     """
@@ -100,6 +107,7 @@ class Sidebar(VerticalGroup):
         self._threads: Sequence[Thread] = ()
         self._shown: list[Thread] = []
         self._pictures: Mapping[int, str] = {}
+        self._tiny: dict[str, list[Content]] = {}
         self._current: int | None = None
         self.archived = False
 
@@ -108,7 +116,7 @@ class Sidebar(VerticalGroup):
         yield Input(placeholder="Filter titles", compact=True)
         yield Sidebar._List()
         yield Static(
-            "Enter opens · n new · r rename · p pin · a archive · d delete · u undo · v archived",
+            "/ filters · v archived",
             classes="sidebar-hint",
         )
 
@@ -152,12 +160,30 @@ class Sidebar(VerticalGroup):
 
     def _line(self, thread: "Thread", now: datetime) -> Content:
         here = thread.id == self._current
-        signs = ("▸" if here else " ") + ("★" if thread.pinned else "")
-        signs += "▣" if thread.id in self._pictures else ""
         title = visible_line(thread.title) or "untitled"
+        about = when(thread.updated, now) + (" · pinned" if thread.pinned else "")
+        digest = self._pictures.get(thread.id, "")
+        blank = Content(_BLANK * COLUMNS)
+        sign = Content("▣".center(COLUMNS, _BLANK)) if digest else blank
+        upper, lower = self._tiny.get(digest) or (blank, sign)
         return Content.assemble(
-            (f"{signs} {title}", "bold" if here else ""), ("  " + when(thread.updated, now), "dim")
+            *(upper, (f"{_BLANK}{'▸' if here else _BLANK}{title}", "bold" if here else ""), "\n"),
+            *(lower, _BLANK * 2, (about, "dim")),
         )
+
+    def wanted(self) -> list[str]:
+        """Return the digests of the pictures that are to be seen and are not drawn yet."""
+        digests = (self._pictures.get(item.id, "") for item in self._shown[:_MOST_PICTURES])
+        return [digest for digest in dict.fromkeys(digests) if digest and digest not in self._tiny]
+
+    def picture(self, digest: str, lines: list[Content]) -> None:
+        """Draw a picture where it belongs."""
+        self._tiny[digest] = lines
+        now = datetime.now().astimezone()
+        options = self.query_one(OptionList)
+        for place, thread in enumerate(self._shown):
+            if self._pictures.get(thread.id) == digest:
+                options.replace_option_prompt_at_index(place, self._line(thread, now))
 
     @on(Input.Submitted)
     def _filtered(self) -> None:

@@ -1,16 +1,21 @@
 """What the engine is, how it stands, and how full the conversation is."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from rich.cells import cell_len, set_cell_size
 from textual.app import ComposeResult
 from textual.containers import HorizontalGroup
 from textual.content import Content
 from textual.widgets import ProgressBar, Static
 
 from vlmchat.client.protocol import EngineStatus, ModelInfo
-from vlmchat.text import visible_line
+from vlmchat.text import human_bytes, visible_line
 from vlmchat.tui.motion import is_reduced
+from vlmchat.tui.tree import seconds_text
 
+MEASURE_SECONDS = 3.0
 _BUSY = {"starting", "downloading", "converting", "loading", "quantizing"}
 
 
@@ -24,6 +29,7 @@ class StatusFacts:
         used: tokens of context in use.
         limit: tokens of context there are.
         speed: tokens per second of the last answer.
+        first_token: seconds until the last answer began.
     """
 
     state: str = "starting"
@@ -31,6 +37,7 @@ class StatusFacts:
     used: int = 0
     limit: int = 0
     speed: float | None = None
+    first_token: float | None = None
 
 
 class StatusBar(Static):
@@ -39,49 +46,118 @@ class StatusBar(Static):
     def __init__(self) -> None:
         super().__init__(id="status", markup=False)
         self._facts = StatusFacts()
+        self._pid: Callable[[], int | None] = lambda: None
+        self._memory: int | None = None
 
     def show(self, facts: StatusFacts) -> None:
         """Draw these facts."""
         self._facts = facts
         self.refresh()
 
+    def measure(self, pid: Callable[[], int | None]) -> None:
+        """Show from now on how much memory a process takes, while there is one.
+
+        Args:
+            pid: returns its number; asked again every time.
+        """
+        self._pid = pid
+        self.set_interval(MEASURE_SECONDS, self._measure)
+
+    def _measure(self) -> None:
+        pid = self._pid()
+        if pid is None:
+            self._measured(None)
+        else:
+            self.run_worker(self._ask(pid), group="memory", exclusive=True)
+
+    async def _ask(self, pid: int) -> None:
+        size = await asyncio.to_thread(memory_of, pid)
+        # It may have ended meanwhile.
+        self._measured(size if self._pid() == pid else None)
+
+    def _measured(self, size: int | None) -> None:
+        if size != self._memory:
+            self._memory = size
+            self.refresh()
+
     def render(self) -> Content:
         """Return the line that fits."""
-        facts = self._facts
-        sign = {"ready": "●", "failed": "✗"}.get(facts.state, "◐")
-        left = [f"{sign} {facts.state}", *_model_parts(facts.model)]
-        right = _figures(facts)
-        width = self.content_size.width or 80
-        # Dropped in this order until the line fits: speed, device, quantization.
-        while len(_joined(left)) + len(_joined(right)) + 2 > width and len(left) + len(right) > 2:
-            (right if len(right) > 1 else left).pop()
-        gap = max(2, width - len(_joined(left)) - len(_joined(right)))
-        return Content(_joined(left) + " " * gap + _joined(right))
+        return Content(status_line(self._facts, self._memory, self.content_size.width or 80))
 
 
-def _joined(parts: list[str]) -> str:
-    return " · ".join(parts)
+def memory_of(pid: int) -> int | None:
+    """Return how many bytes of main memory a process occupies; none when there is no such."""
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return None
 
 
-def _model_parts(model: ModelInfo | None) -> list[str]:
+# What gives way in turn, until the line fits; from "name" on, the model's is shortened too.
+_SPARED = ("memory", "first token", "device", "words", "adapter", "name")
+_LAST = ("precision", "speed", "context")
+_SHORTEST_NAME = 12
+
+
+def status_line(facts: StatusFacts, memory: int | None, width: int) -> str:
+    """Return the status in `width` cells, as far as it fits.
+
+    Args:
+        facts: what there is to say.
+        memory: bytes that the engine occupies, if it is ours.
+        width: cells there are.
+    """
+    whole = cell_len(visible_line(facts.model.title)) if facts.model else 0
+    line, gone = "", set[str]()
+    for name in ("", *_SPARED, *_LAST):
+        gone.add(name)
+        line = _line(facts, memory, gone, whole, width)
+        over = cell_len(line) - width
+        if over > 0 and "name" in gone:
+            line = _line(facts, memory, gone, max(_SHORTEST_NAME, whole - over), width)
+        if cell_len(line) <= width:
+            return line
+    return set_cell_size(line, width).rstrip()
+
+
+def _line(facts: StatusFacts, memory: int | None, gone: set[str], name: int, width: int) -> str:
+    """Return the line without what is `gone`, the model's name in at most `name` cells."""
+    sign = {"ready": "●", "failed": "✗"}.get(facts.state, "◐")
+    left = " · ".join([f"{sign} {facts.state}", *_model_parts(facts.model, gone, name)])
+    right = " · ".join(_figures(facts, memory, gone))
+    gap = max(2, width - cell_len(left) - cell_len(right))
+    return f"{left}{' ' * gap}{right}".rstrip()
+
+
+def _model_parts(model: ModelInfo | None, gone: set[str], most: int) -> list[str]:
     if model is None:
         return []
+    title = visible_line(model.title)
+    if cell_len(title) > most:
+        title = set_cell_size(title, most - 1).rstrip() + "…"
     precision = model.dtype if model.quantization in ("", "none") else model.quantization
-    parts = [model.title, precision, model.device]
-    if model.adapter:
-        parts.append(f"adapter {model.adapter}")
-    return [visible_line(part) for part in parts if part]
+    adapter = f"adapter {model.adapter}" if model.adapter else ""
+    named = {"precision": precision, "device": model.device, "adapter": adapter}
+    rest = (visible_line(part) for name, part in named.items() if part and name not in gone)
+    return [title, *rest]
 
 
-def _figures(facts: StatusFacts) -> list[str]:
-    parts: list[str] = []
+def _figures(facts: StatusFacts, memory: int | None, gone: set[str]) -> list[str]:
+    context, speed = ("ctx", "tok/s") if "words" in gone else ("context", "tokens/s")
+    parts: dict[str, str] = {}
     if facts.limit:
-        parts.append(f"context {facts.used}/{facts.limit}")
+        parts["context"] = f"{context} {facts.used}/{facts.limit}"
     elif facts.used:
-        parts.append(f"context {facts.used}")
+        parts["context"] = f"{context} {facts.used}"
     if facts.speed is not None:
-        parts.append(f"{facts.speed:.1f} tokens/s")
-    return parts
+        parts["speed"] = f"{facts.speed:.1f} {speed}"
+    if facts.first_token is not None:
+        parts["first token"] = f"first token {seconds_text(facts.first_token)}"
+    if memory is not None:
+        parts["memory"] = f"engine {human_bytes(memory)}"
+    return [part for name, part in parts.items() if name not in gone]
 
 
 class LoadingLine(HorizontalGroup):

@@ -13,18 +13,20 @@ from itertools import accumulate
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import VerticalGroup, VerticalScroll
+from textual.containers import VerticalScroll
+from textual.layout import WidgetPlacement
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Static
 
 from vlmchat.tui.tree import Turn
+from vlmchat.tui.widgets.welcome import Welcome
 
 # Turns are made before they come into sight: so many screens before, and at most so many at once.
 _MARGIN_SCREENS = 1.0
-_KEPT_SCREENS = 4.0
+_KEPT_SCREENS = 2.5
+_AT_ONCE = 3
 _LAYOUT_SECONDS = 1.0
-_FIRST = 12
+_FEW = 4
 
 
 @dataclass(eq=False, slots=True)
@@ -53,49 +55,18 @@ class Item:
         return 4 + characters // max(width - 6, 20) + breaks
 
 
-class Welcome(VerticalGroup):
-    """What an empty conversation shows."""
+class _End(Widget):
+    """Marks where the conversation ends; what lies before it and after the last turn is empty."""
 
-    def __init__(self) -> None:
-        super().__init__(id="welcome")
-
-    def compose(self) -> ComposeResult:
-        """Lay out the name and three hints."""
-        yield Static("vlmchat", classes="welcome-name")
-        yield Static("Talk about pictures with a model on your own machine.")
-        yield Static(
-            "Ctrl+O or /attach adds a picture, or drop one here\n"
-            "Ctrl+P finds every command, F1 explains them\n"
-            "You can write while the model loads: it waits in line",
-            classes="welcome-hints",
-        )
-
-
-class _Space(Widget):
-    """Stands for turns that are not there."""
-
-    DEFAULT_CSS = "_Space { width: 1; height: 0; }"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows = 0
+    DEFAULT_CSS = "_End { width: 1; height: 0; }"
 
     def render(self) -> str:
         """Be empty."""
         return ""
 
-    def take(self, rows: int) -> None:
-        """Become so high."""
-        self.rows = max(0, rows)
-        self.styles.height = self.rows
-
 
 class Transcript(VerticalScroll):
     """All turns, following the newest unless the person scrolled up."""
-
-    DEFAULT_CSS = """
-    Transcript > .-measuring { position: absolute; visibility: hidden; }
-    """
 
     behind = reactive(False)
     """Whether there is newer text below what is looked at."""
@@ -104,20 +75,42 @@ class Transcript(VerticalScroll):
         super().__init__(id="transcript")
         self.items: list[Item] = []
         self._low = self._high = 0  # items[low:high] exist as widgets
-        self._above, self._below = _Space(), _Space()
+        # Rows of the turns that do not exist as widgets, before those that do and behind them.
+        self._above = self._below = 0
+        self._end = _End()
+        self._measured: set[Widget] = set()
         self._changing = asyncio.Lock()
         self._filling: asyncio.Task[None] | None = None
         self._following = True
 
     def compose(self) -> ComposeResult:
         """Begin with the welcome."""
-        yield self._above
         yield Welcome()
-        yield self._below
+        yield self._end
 
     def on_mount(self) -> None:
         """Follow what comes."""
         self.anchor()
+
+    def process_layout(self, placements: list[WidgetPlacement]) -> list[WidgetPlacement]:
+        """Leave room for the turns that do not exist as widgets.
+
+        Widgets of that height would do the same, but Textual's map of what is where grows with it.
+        """
+        aside = self.size.width + 10
+        moved = []
+        for item in placements:
+            down = self._above + (self._below if item.widget is self._end else 0)
+            # Out of sight to the right, a widget's height is found out.
+            across = aside if item.widget in self._measured else 0
+            moved.append(item._replace(region=item.region.translate((across, down))))
+        return moved
+
+    def _leave(self, above: int | None = None, below: int | None = None) -> None:
+        """Leave so many rows before and behind the widgets."""
+        self._above = self._above if above is None else max(0, above)
+        self._below = self._below if below is None else max(0, below)
+        self.refresh(layout=True)
 
     def on_unmount(self) -> None:
         """Stop filling."""
@@ -160,9 +153,9 @@ class Transcript(VerticalScroll):
             await self.mount(item.widget, after=before.widget)
         elif place <= self._low:
             self._low, self._high = self._low + 1, self._high + 1
-            self._above.take(self._above.rows + rows)
+            self._leave(above=self._above + rows)
         else:
-            self._below.take(self._below.rows + rows)
+            self._leave(below=self._below + rows)
 
     async def _remove(self, item: Item) -> None:
         place = self.items.index(item)
@@ -186,9 +179,9 @@ class Transcript(VerticalScroll):
         if self._high == len(self.items) - 1:
             item.widget = item.make()
             self._high += 1
-            await self.mount(item.widget, before=self._below)
+            await self.mount(item.widget, before=self._end)
         else:
-            self._below.take(self._below.rows + item.guess(self.size.width))
+            self._leave(below=self._below + item.guess(self.size.width))
         self.mark_behind()
 
     async def show(self, items: Sequence[Item], keep_notices: bool) -> None:
@@ -215,7 +208,7 @@ class Transcript(VerticalScroll):
                     await self._keep(item)
                 await self._extend(new)
             if not any(item.turn for item in self.items) and not self.query(Welcome):
-                await self.mount(Welcome(), after=self._above)
+                await self.mount(Welcome(), before=0)
             self.anchor()
         self.call_after_refresh(self.fill)
 
@@ -238,25 +231,33 @@ class Transcript(VerticalScroll):
             self._high += 1
             if item.widget is None:
                 item.widget = item.make()
-                await self.mount(item.widget, before=self._below)
+                await self.mount(item.widget, before=self._end)
 
     async def _extend(self, new: list[Item]) -> None:
         """Append many items, of which only the last come into being at once."""
         if not new:
             return
         await self.query(Welcome).remove()
-        if len(new) <= _FIRST and self._high == len(self.items):
+        if len(new) <= _FEW and self._high == len(self.items):
             self.items += new
             await self._make_behind(new)
             return
         await self._unmake(self.items)
         self.items += new
-        self._low = max(0, len(self.items) - _FIRST)
+        self._low = self._first_of_screen(len(self.items))
         self._high = self._low
         width = self.size.width
-        self._above.take(sum(item.guess(width) for item in self.items[: self._low]))
-        self._below.take(0)
+        self._leave(above=sum(item.guess(width) for item in self.items[: self._low]))
+        self._leave(below=0)
         await self._make_behind(self.items[self._low :])
+
+    def _first_of_screen(self, end: int) -> int:
+        """Return which item to begin with for the ones before `end` to fill the screen."""
+        rows, first = 0, end
+        while first > 0 and (rows < self.size.height or first > end - 2):
+            first -= 1
+            rows += self.items[first].guess(self.size.width)
+        return first
 
     async def _make_behind(self, items: list[Item]) -> None:
         widgets = []
@@ -264,7 +265,7 @@ class Transcript(VerticalScroll):
             item.widget = item.make()
             widgets.append(item.widget)
         self._high += len(items)
-        await self.mount_all(widgets, before=self._below)
+        await self.mount_all(widgets, before=self._end)
 
     async def _unmake(self, items: Sequence[Item]) -> None:
         widgets = [item.widget for item in items if item.widget is not None]
@@ -351,90 +352,112 @@ class Transcript(VerticalScroll):
         if not height:
             return False
         top, bottom = self.scroll_y, self.scroll_y + height
-        low, high = self._above.rows, self.virtual_size.height - self._below.rows
+        low, high = self._above, self.virtual_size.height - self._below
         if (self._low and bottom < low) or (self._high < len(self.items) and top > high):
             await self._jump_to(self._index_at(int(top)))
             return True
-        if self._low and low > top - _MARGIN_SCREENS * height:
-            await self._make_one_above()
+        missing = int(low - (top - _MARGIN_SCREENS * height))
+        if self._low and missing > 0:
+            await self._make_above(self._reaching(self.items[self._low - 1 :: -1], missing))
             return True
-        if self._high < len(self.items) and high < bottom + _MARGIN_SCREENS * height:
-            await self._make_one_below()
+        missing = int(bottom + _MARGIN_SCREENS * height - high)
+        if self._high < len(self.items) and missing > 0:
+            await self._make_below(self._reaching(self.items[self._high :], missing))
             return True
         return await self._unmake_far(top - _KEPT_SCREENS * height, bottom + _KEPT_SCREENS * height)
 
-    async def _make_one_above(self) -> None:
-        """Make the item before the first one, without moving what is looked at."""
-        item = self.items[self._low - 1]
-        widget = item.make()
-        widget.add_class("-measuring")
-        await self.mount(widget, after=self._above)
+    def _reaching(self, items: Sequence[Item], rows: int) -> list[Item]:
+        """Return the first few of `items`, until they are about so high together."""
+        width, found = self.size.width, list[Item]()
+        for item in items[:_AT_ONCE]:
+            found.append(item)
+            rows -= item.guess(width)
+            if rows <= 0:
+                break
+        return found
+
+    async def _make_above(self, items: list[Item]) -> None:
+        """Make the items before the first one, without moving what is looked at.
+
+        Args:
+            items: from the last to the first.
+        """
+        for item in items:
+            item.widget = widget = item.make()
+            # A class for this would have every style below it worked out a second time.
+            widget.styles.position = "absolute"
+            self._measured.add(widget)
+            await self.mount(widget, before=0)
         await self._laid_out()
-        rows = _rows(widget) or item.guess(self.size.width)
-        item.widget = widget
-        self._low -= 1
-        spare = self._above.rows - rows
+        self._measured.clear()
+        rows = 0
+        for item in items:
+            if item.widget is not None:
+                rows += _rows(item.widget) or item.guess(self.size.width)
+                item.widget.styles.clear_rule("position")
+        self._low -= len(items)
+        spare = self._above - rows
         # The guesses were wrong by this much; it shows only where nothing is left above.
         left = spare if self._low == 0 or spare < 0 else 0
-        self._above.take(0 if self._low == 0 else spare)
-        widget.remove_class("-measuring")
+        self._leave(above=0 if self._low == 0 else spare)
         if left and not self._following:
             self.scroll_to(y=self.scroll_y - left, animate=False, force=True, immediate=True)
-        await self._laid_out()
 
-    async def _make_one_below(self) -> None:
-        item = self.items[self._high]
-        rows = item.guess(self.size.width)
-        self._below.take(0 if self._high + 1 == len(self.items) else self._below.rows - rows)
-        await self._make_behind([item])
+    async def _make_below(self, items: list[Item]) -> None:
+        """Make the items after the last one."""
+        rows = sum(item.guess(self.size.width) for item in items)
+        last = self._high + len(items) == len(self.items)
+        self._leave(below=0 if last else self._below - rows)
+        await self._make_behind(items)
         await self._laid_out()
 
     async def _unmake_far(self, top: float, bottom: float) -> bool:
-        """Unmake one widget that lies outside; false when there is none."""
-        if self._high - self._low <= _FIRST:
-            return False
-        first, last = self.items[self._low], self.items[self._high - 1]
-        if first.widget is not None and self._above.rows + _rows(first.widget) < top:
-            if first.widget.has_focus_within:
-                return False
-            self._above.take(self._above.rows + _rows(first.widget))
-            first.widget.display = False
-            self._low += 1
-            await self._unmake([first])
-            return True
-        if last.widget is not None:
-            rows = _rows(last.widget)
-            start = self.virtual_size.height - self._below.rows - rows
-            if start > bottom and not last.widget.has_focus_within:
-                self._below.take(self._below.rows + rows)
-                last.widget.display = False
+        """Unmake what lies outside of these rows; false when there is nothing."""
+        before, behind, gone = self._above, self._below, list[Item]()
+        while self._high - self._low > _FEW:
+            first, last = self.items[self._low], self.items[self._high - 1]
+            if _idle(first) and before + _rows(first.widget) < top:
+                before += _rows(first.widget)
+                self._low += 1
+                gone.append(first)
+            elif _idle(last) and self.virtual_size.height - behind - _rows(last.widget) > bottom:
+                behind += _rows(last.widget)
                 self._high -= 1
-                await self._unmake([last])
-                return True
-        return False
+                gone.append(last)
+            else:
+                break
+        if not gone:
+            return False
+        for item in gone:
+            if item.widget is not None:
+                item.widget.display = False
+        self._leave(above=before, below=behind)
+        await self._unmake(gone)
+        await self._laid_out()
+        return True
 
     def _index_at(self, row: int) -> int:
         """Return which item about stands at that row of the two spaces."""
         width = self.size.width
-        if row < self._above.rows:
+        if row < self._above:
             ends = list(accumulate(item.guess(width) for item in self.items[: self._low]))
-            scale = ends[-1] / max(1, self._above.rows)
+            scale = ends[-1] / max(1, self._above)
             return min(bisect_right(ends, row * scale), self._low - 1)
-        start = self.virtual_size.height - self._below.rows
+        start = self.virtual_size.height - self._below
         ends = list(accumulate(item.guess(width) for item in self.items[self._high :]))
-        scale = ends[-1] / max(1, self._below.rows)
+        scale = ends[-1] / max(1, self._below)
         return min(self._high + bisect_right(ends, (row - start) * scale), len(self.items) - 1)
 
     async def _jump_to(self, index: int) -> None:
         """Make the items around `index` instead of those that exist, and go there."""
         width = self.size.width
-        low = max(0, min(index - 2, len(self.items) - _FIRST))
-        high = min(len(self.items), low + _FIRST)
+        low = max(0, min(index - 1, self._first_of_screen(len(self.items))))
+        high = min(len(self.items), low + _FEW)
         with self.app.batch_update():
             await self._unmake(self.items)
             self._low = self._high = low
-            self._above.take(sum(item.guess(width) for item in self.items[:low]))
-            self._below.take(sum(item.guess(width) for item in self.items[high:]))
+            self._leave(above=sum(item.guess(width) for item in self.items[:low]))
+            self._leave(below=sum(item.guess(width) for item in self.items[high:]))
             await self._make_behind(self.items[low:high])
         await self._laid_out()
         widget = self.items[index].widget
@@ -451,6 +474,13 @@ class Transcript(VerticalScroll):
             await asyncio.wait_for(done.wait(), _LAYOUT_SECONDS)
 
 
-def _rows(widget: Widget) -> int:
+def _rows(widget: Widget | None) -> int:
     """Return how many rows a widget takes, its margin included."""
+    if widget is None or not widget.outer_size.height:
+        return 0
     return widget.outer_size.height + widget.styles.margin.bottom
+
+
+def _idle(item: Item) -> bool:
+    """Say whether an item can be unmade: it exists, and the person is not in it."""
+    return item.widget is not None and not item.widget.has_focus_within

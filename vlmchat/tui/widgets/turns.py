@@ -1,6 +1,6 @@
 """The turns of a conversation: one widget each; nothing said ever passes through markup."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from vlmchat.text import visible, visible_line
 from vlmchat.tui.commands import registry
+from vlmchat.tui.markdown_parts import WHOLE
 from vlmchat.tui.question import NoticeKind
 from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets.answer import Answer, AnswerText, Footnote, PartView
@@ -185,18 +186,25 @@ class SystemTurn(VerticalGroup):
 Place = Callable[[Turn], tuple[int, int]]
 
 
-def items_of(turn: Turn, place: Place, growing: Callable[[Answer], None]) -> list[Item]:
-    """Return what shows a turn: several items when it is a long answer.
+def items_of(turns: Iterable[Turn], place: Place, growing: Callable[[Answer], None]) -> list[Item]:
+    """Return what shows these turns: several items for a long answer.
 
     Args:
-        turn: what is to be shown.
+        turns: what is to be shown, oldest first.
         place: as in `TurnView`.
         growing: told of an answer that is still being said.
     """
+    return [item for turn in turns for item in _items_of(turn, place, growing)]
+
+
+def _items_of(turn: Turn, place: Place, growing: Callable[[Answer], None]) -> list[Item]:
+    text = turn.text
     if turn.role != "assistant":
-        text = turn.text
         size = (len(text), text.count("\n") + 3 * len(turn.media))
         return [Item(lambda: QuestionTurn(turn, place), size, turn)]
+    if turn.state not in ("waiting", "streaming") and len(text) < WHOLE:
+        # Most answers are short: what is needed to draw them is made when they are drawn.
+        return [Item(lambda: AnswerTurn(Answer(turn), place), _size(text), turn)]
     answer = Answer(turn)
     if answer.growing:
         growing(answer)
