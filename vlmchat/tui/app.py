@@ -137,6 +137,14 @@ class ChatApp(App[str]):
         filters = super().get_line_filters()
         return colour_filters(filters, self.no_color, self.native_ansi_color)
 
+    def on_resize(self) -> None:
+        """Paint everything anew.
+
+        A window that shrinks and grows back at once has lost what was cut off, though its size is
+        the same as before by the time it is asked for.
+        """
+        self.screen.refresh()
+
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """Keep the cursor from blinking where nothing may move."""
         still(event.widget)

@@ -134,6 +134,7 @@ class Fork(Command):
         """Copy the path up to there and open it."""
         turn = chat.selected() or chat.session.path[-1]
         await chat.conversations.fork(turn)
+        chat.compose_on()  # what comes next is written, and the turn with the focus is gone
         chat.notice("This is a fork: the conversation it came from is unchanged.", "note")
 
 

@@ -31,8 +31,8 @@ class TurnView(VerticalGroup, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         *turn_bindings(),
         Binding("escape", "screen.compose_on", "Write", show=False),
-        Binding("up", "screen.step_turn(-1)", "Previous turn", show=False),
-        Binding("down", "screen.step_turn(1)", "Next turn", show=False),
+        Binding("up,alt+up", "screen.step_turn(-1)", "Previous turn", show=False),
+        Binding("down,alt+down", "screen.step_turn(1)", "Next turn", show=False),
         Binding("home", "screen.end_turn(0)", "First turn", show=False),
         Binding("end", "screen.end_turn(-1)", "Last turn", show=False),
     ]
