@@ -17,7 +17,7 @@ from vlmchat.tui.widgets.field import ChoiceLine, FieldRow
 
 async def _open(chat: Chat) -> SettingsScreen:
     await chat.ready()
-    await chat.pilot.press("f3")
+    await chat.pilot.press("f5")
     await chat.until(lambda: isinstance(chat.app.screen, SettingsScreen))
     screen = chat.app.screen
     assert isinstance(screen, SettingsScreen)

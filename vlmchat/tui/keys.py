@@ -144,10 +144,10 @@ def hint(chat: "ChatScreen", what: Mapping[str, str]) -> str:
 
     Args:
         chat: whose keys hold.
-        what: a word for each key; a name of something that can be moved stands for its keys.
+        what: a word for each key; a name of something that can be moved stands for its first key.
     """
     known = {item.name: item.keys for item in all_bindables(chat)} | chat.keys
-    titles = {key: keys_title(known[key]) if key in known else key for key in what}
+    titles = {key: keys_title(known[key][:1]) if key in known else key for key in what}
     return " · ".join(f"{titles[key]} {word}" for key, word in what.items() if titles[key])
 
 
@@ -271,7 +271,8 @@ def all_bindables(chat: "ChatScreen") -> list[Bindable]:
     main: tuple[type[DOMNode], ...] = (type(chat), ChatApp, Composer)
     for kind in main:
         found |= {item.id: item for item in bindables_of(CHAT, _declared(kind))}
-    for kind in _kinds(Widget):
+    # By name: in the order of their import they would stand elsewhere each time.
+    for kind in sorted(_kinds(Widget), key=lambda kind: kind.__name__):
         if kind.__module__.startswith("vlmchat."):
             typing = issubclass(kind, Screen)
             for item in bindables_of(kind.__name__, _declared(kind), typing):

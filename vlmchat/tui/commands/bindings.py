@@ -31,8 +31,8 @@ def turn_bindings() -> list[Binding]:
         Binding(
             command.turn_key,
             f"screen.command('{command.name}')",
-            command.name.capitalize(),
-            show=command.turn_key.isalpha() and len(command.turn_key) == 1,
+            command.turn_label or command.name.capitalize(),
+            show=bool(command.turn_label),
             tooltip=command.help,
             id=f"turn.{command.name}",
         )

@@ -112,7 +112,7 @@ class SettingsCommand(Command):
     aliases = ("config",)
     help = "Show and change the settings, which are kept in config.toml"
     arguments = "[NAME [VALUE | default]]"
-    key = "f3"
+    key = "f5"
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Show all, or tell or change the one that is named."""

@@ -135,7 +135,7 @@ class Find(Command):
     name = "find"
     help = "Search in this conversation"
     arguments = "[WORDS]"
-    key = "alt+f"
+    key = "f3"
 
     def available(self, chat: "Front") -> str | None:
         """Need something said."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.binding import ActiveBinding
@@ -120,9 +121,21 @@ class Adjusting(Beside):
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
-        """The keys that do something now; those that stand for none are left out."""
-        return {
-            key: binding
-            for key, binding in super().active_bindings.items()
+        """The keys that do something now; those that stand for none are left out.
+
+        Where what has the focus has keys to show, as a turn, the footer is its alone: there is no
+        room for more.
+        """
+        found = {
+            key: active
+            for key, active in super().active_bindings.items()
             if not key.startswith(NO_KEY)
+        }
+        if not any(x.binding.show and x.node not in (self, self.app) for x in found.values()):
+            return found
+        return {
+            key: active._replace(binding=replace(active.binding, show=False))
+            if active.node is self
+            else active
+            for key, active in found.items()
         }

@@ -48,11 +48,8 @@ class TreeScreen(ModalScreen[Turn | None]):
     DEFAULT_CSS = """
     TreeScreen OptionList {
         height: 1fr;
-        background: $surface;
-        border: none;
         text-wrap: nowrap;
         text-overflow: ellipsis;
-        scrollbar-size-vertical: 1;
     }
     """
 

@@ -8,7 +8,7 @@ from textual.binding import BindingType
 from textual.containers import VerticalGroup
 from textual.widgets import Footer, Static
 
-from vlmchat.errors import VlmchatError
+from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.media.permissions import Permissions, RememberedPermissions
 from vlmchat.tui.attachments import Attachments
 from vlmchat.tui.commands import bindings, registry
@@ -110,6 +110,8 @@ class ChatScreen(Writing):
             return
         for item in self._items([turn]):
             await self.transcript.add(item)
+        if turn.role == "user":
+            self.threads_changed()  # it is a new one, or the newest now
         self._show_state()
 
     async def turn_grew(self, turn: Turn, piece: str) -> None:
@@ -327,12 +329,12 @@ class ChatScreen(Writing):
 
     async def run_command(self, command: Command, argument: str) -> None:
         """Run a command and show what it says against it."""
-        if reason := command.available(self):
-            self.notice(reason, "error")
-            return
         try:
+            if reason := command.available(self):
+                raise UsageError(reason)
             await command.run(self, argument)
         except VlmchatError as error:
+            self.transcript.follow()  # what is said against it stands at the end
             self.notice(str(error), "error")
 
     async def new_conversation(self) -> None:

@@ -72,7 +72,9 @@ class Comparison(ModalScreen[Turn | None]):
         """Lay out the two sides."""
         with VerticalGroup(classes="dialog") as dialog:
             dialog.border_title = "Two versions"
-            dialog.border_subtitle = "1 2 shows · < > says which is better · ← → others · Esc"
+            dialog.border_subtitle = (
+                "1 2 shows · < > says which is better · ← → others · Esc closes"
+            )
             with HorizontalGroup(classes="pair"):
                 for side in ("left", "right"):
                     with VerticalScroll(classes="side", id=f"side-{side}"):

@@ -50,12 +50,14 @@ class Writing(Adjusting):
         try:
             command = None if paths else registry.parse(text.rstrip())
         except UsageError as error:
+            self.transcript.follow()  # what is said against it stands at the end
             self.chat.notice(str(error), "error")
             return
         # Now, and not when the composer tells of it: the command may turn to another conversation.
         self.session.recorder.drafted("")
         if command is not None:
             composer.clear_draft()
+            self.transcript.follow()
             await self.chat.run_command(*command)
             return
         composer.clear_draft()
