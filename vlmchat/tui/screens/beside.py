@@ -1,6 +1,6 @@
 """The list of conversations beside the chat: shown, filled, and obeyed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TypeAlias
 
@@ -13,6 +13,7 @@ from vlmchat.text import visible_line
 from vlmchat.tui.screens.openers import Openers
 from vlmchat.tui.widgets.sidebar import Sidebar
 
+_Work: TypeAlias = Callable[[], Coroutine[None, None, None]]
 _Draw: TypeAlias = Callable[[bytes, str, Color], list[Content]]
 
 
@@ -53,7 +54,7 @@ class Beside(Openers):
                 return
             sidebar.show(threads, pictures, self.conversations.current)
             # Not yet a coroutine: the next one may take its place before it begins.
-            drawing = partial(self._draw_pictures, sidebar)
+            drawing: _Work = partial(self._draw_pictures, sidebar)
             self.run_worker(drawing, group="thumbnails", exclusive=True)
 
     async def _draw_pictures(self, sidebar: Sidebar) -> None:
