@@ -1,10 +1,10 @@
 """The list of conversations beside the chat: shown, filled, and obeyed."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from textual import on
+from textual import on, work
 from textual.color import Color
 from textual.content import Content
 
@@ -13,7 +13,6 @@ from vlmchat.text import visible_line
 from vlmchat.tui.screens.openers import Openers
 from vlmchat.tui.widgets.sidebar import Sidebar
 
-_Work: TypeAlias = Callable[[], Coroutine[None, None, None]]
 _Draw: TypeAlias = Callable[[bytes, str, Color], list[Content]]
 
 
@@ -53,10 +52,9 @@ class Beside(Openers):
                 self.front.notice(str(error), "error")
                 return
             sidebar.show(threads, pictures, self.conversations.current)
-            # Not yet a coroutine: the next one may take its place before it begins.
-            drawing: _Work = partial(self._draw_pictures, sidebar)
-            self.run_worker(drawing, group="thumbnails", exclusive=True)
+            self._draw_pictures(sidebar)
 
+    @work(group="thumbnails", exclusive=True)
     async def _draw_pictures(self, sidebar: Sidebar) -> None:
         """Draw the conversations' pictures one by one, without holding anything up."""
         from vlmchat.tui.decoding import or_sentence
