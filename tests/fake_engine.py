@@ -53,6 +53,7 @@ class Reply:
         body: the body of an error, verbatim.
         break_after: the connection is cut after that many pieces.
         die_after: the process is killed after that many pieces.
+        stamped: each piece is the time it is sent at instead, in milliseconds since 1970.
         forever: the last piece is repeated until the client hangs up.
     """
 
@@ -63,6 +64,7 @@ class Reply:
     body: str = ""
     break_after: int | None = None
     die_after: int | None = None
+    stamped: bool = False
     forever: bool = False
 
 
@@ -185,7 +187,8 @@ class FakeEngine:
                     raise _BrokenError
                 if sent == reply.die_after:
                     os.kill(os.getpid(), 9)
-                yield _event({"choices": [{"index": 0, "delta": {"content": piece}}]})
+                said = f"{time.time_ns() // 1_000_000} " if reply.stamped else piece
+                yield _event({"choices": [{"index": 0, "delta": {"content": said}}]})
                 sent += 1
             if sent in (reply.break_after, reply.die_after):
                 if reply.die_after is not None:

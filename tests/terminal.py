@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,10 @@ KEYS = {
     "ctrl+j": "\n",
     "ctrl+o": "\x0f",
     "ctrl+q": "\x11",
+    "ctrl+b": "\x02",
+    "ctrl+f": "\x06",
+    "alt+up": "\x1b[1;3A",
+    "down": "\x1b[B",
     "backspace": "\x7f",
     "f1": "\x1bOP",
     "f2": "\x1bOQ",
@@ -61,6 +66,11 @@ class Terminal:
         """What is on the screen now."""
         return "\n".join(line.rstrip() for line in self._screen.display)
 
+    def row(self, number: int) -> str:
+        """Return one row of the screen; negative numbers count from below."""
+        row = self._screen.buffer[number % self._screen.lines]
+        return "".join(row[column].data for column in range(self._screen.columns)).rstrip()
+
     def read(self, seconds: float = 0.05) -> None:
         """Take in what the program has written."""
         with contextlib.suppress(pexpect.TIMEOUT, pexpect.EOF):
@@ -89,6 +99,16 @@ class Terminal:
     def paste(self, text: str) -> None:
         """Paste `text`, or drop a file: the terminal sends a bracketed paste."""
         self.child.send(f"\x1b[200~{text}\x1b[201~")
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Make the window so large; the program is told by SIGWINCH."""
+        self._screen.resize(rows, columns)
+        self.child.setwinsize(rows, columns)
+
+    def kill(self) -> None:
+        """End the program at once, as a power cut would."""
+        self.child.kill(signal.SIGKILL)
+        self.child.wait()
 
     def send_line(self, text: str) -> None:
         """Type `text` and press Enter."""

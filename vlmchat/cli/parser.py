@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vlmchat import __version__
-from vlmchat.cli import ask, chats, demo_pictures, doctor, models, options, prompts, serve
+from vlmchat.cli import ask, chats, demo_pictures, doctor, models, options, prompts, replay, serve
 from vlmchat.cli.chat import run_chat
 
 
@@ -23,6 +23,15 @@ def chat(
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", "-r", help="Go on with the last conversation.")
+    ] = False,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain", help="Plain lines instead of a screen: for screen readers and pipes."
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="With --plain: figures below each answer.")
     ] = False,
     system: options.System = None,
     model: options.Model = None,
@@ -52,6 +61,8 @@ def chat(
             theme=theme,
             attach=tuple(attach or ()),
             resume=resume,
+            plain=plain,
+            verbose=verbose,
         )
         raise typer.Exit(code)
 
@@ -64,6 +75,6 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(chat)
-    for module in (ask, chats, prompts, serve, models, demo_pictures, doctor):
+    for module in (ask, chats, prompts, replay, serve, models, demo_pictures, doctor):
         module.register(app)
     return app

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from vlmchat.chat.conversation import Author, Conversation, Label, LabelKind, Provenance, State
 from vlmchat.chat.messages import Message
+from vlmchat.errors import UsageError
 from vlmchat.store.database import StoreError, connect, reading, transaction
 from vlmchat.store.media_files import MediaFiles
 from vlmchat.store.records import Hit, MediaUse, Node, Thread
@@ -27,7 +28,9 @@ from vlmchat.store.rows import (
 )
 from vlmchat.store.search import hits, match_expression
 from vlmchat.store.whole import read_conversation, write_conversation, write_labels
+from vlmchat.text import visible_line
 
+_SHORTEST_UID = 4
 _SETTABLE = frozenset({"title", "system", "draft", "pinned", "archived", "deleted", "tip"})
 
 
@@ -271,6 +274,27 @@ class Store:
         query = f"SELECT {PROVENANCE} FROM provenance WHERE message = ?"  # noqa: S608
         rows = self._read(query, (message,))
         return provenance_of(rows[0]) if rows else None
+
+    def find_message(self, uid: str) -> tuple[int, str]:
+        """Return the conversation and the whole uid of the message whose uid begins so.
+
+        Raises:
+            UsageError: there is none, there are several, or it is too short to mean one; those
+                in deleted conversations do not count.
+        """
+        shown = visible_line(uid)
+        if len(uid) < _SHORTEST_UID:
+            raise UsageError(f"“{shown}” is too short: write {_SHORTEST_UID} characters or more.")
+        rows = self._read(
+            "SELECT m.thread, m.uid FROM messages m JOIN threads t ON t.id = m.thread "
+            "WHERE substr(m.uid, 1, ?2) = ?1 AND t.deleted IS NULL ORDER BY m.uid <> ?1 LIMIT 2",
+            (uid, len(uid)),
+        )
+        if not rows:
+            raise UsageError(f"There is no message “{shown}”: /info in the chat shows an answer's.")
+        if len(rows) > 1 and rows[0][1] != uid:
+            raise UsageError(f"“{shown}” begins several messages: write more of it.")
+        return rows[0][0], rows[0][1]
 
     # Whole conversations ----------------------------------------------------------------------
 

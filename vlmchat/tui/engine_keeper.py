@@ -7,9 +7,11 @@ import asyncio
 import contextlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
 
 from vlmchat.client.protocol import EngineStatus, ModelInfo
 from vlmchat.errors import EngineError, VlmchatError
@@ -65,6 +67,10 @@ class EngineKeeper(Protocol):
     @property
     def model(self) -> ModelInfo | None:
         """The model that answers, once known."""
+
+    @property
+    def whereabouts(self) -> Mapping[str, str]:
+        """What must be known to find the engine again: its address, an adapter's folder."""
 
     @property
     def pid(self) -> int | None:
@@ -133,6 +139,10 @@ class _Keeper(ABC):
     @property
     def model(self) -> ModelInfo | None:
         return self.status.model
+
+    @property
+    def whereabouts(self) -> Mapping[str, str]:
+        return {}
 
     @property
     def pid(self) -> int | None:
@@ -217,6 +227,12 @@ class LocalKeeper(_Keeper):
     def client(self) -> "EngineClient":
         """The client of the running engine."""
         return self.engine.client
+
+    @property
+    def whereabouts(self) -> Mapping[str, str]:
+        """The adapter's folder; the engine itself tells only its name."""
+        adapter = self.engine.options.adapter
+        return {"adapter_path": str(Path(adapter).absolute())} if adapter else {}
 
     @property
     def pid(self) -> int | None:
@@ -319,6 +335,13 @@ class RemoteKeeper(_Keeper):
     def client(self) -> "EngineClient":
         """The client of the server."""
         return self._client
+
+    @property
+    def whereabouts(self) -> Mapping[str, str]:
+        """The server's address, without a name or password that may stand in it."""
+        parts = urlsplit(self._client.root)
+        host = parts.netloc.rpartition("@")[2]
+        return {"url": urlunsplit((parts.scheme, host, parts.path, "", ""))}
 
     def log_tail(self) -> str:
         """Return nothing: the server's log is the server's."""

@@ -7,16 +7,15 @@ view only draws; everything that must not be lost lives here.
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
-from vlmchat.chat.conversation import Conversation, Label, LabelKind, Provenance
+from vlmchat.chat.conversation import Conversation, Label, LabelKind
 from vlmchat.chat.messages import Detail, Media, Message, TextPart, user_message
 from vlmchat.client.protocol import Finished, Sampling, TextDelta
 from vlmchat.errors import EngineError, UsageError, VlmchatError
 from vlmchat.text import visible_line
 from vlmchat.tui.engine_keeper import EngineKeeper
+from vlmchat.tui.made import Asked, asked_of
 from vlmchat.tui.question import Question
 from vlmchat.tui.recorder import NoRecorder, Recorder, title_of
 from vlmchat.tui.session_view import SessionView
@@ -37,12 +36,14 @@ class _Answering:
 
     Attributes:
         reply: the turn that grows.
+        asked: what it is asked for with.
         before: the tip to go back to if nothing comes of it.
         question: what may have to go back to the person.
         going_on: the reply continues a text that was there already.
     """
 
     reply: Turn
+    asked: Asked
     before: Turn | None
     question: Question | None = None
     going_on: bool = False
@@ -327,7 +328,8 @@ class ChatSession:
                 model = self.engine.model
                 reply = again or Turn("assistant", (TextPart(""),), "model")
                 reply.state, reply.reply = "waiting", Reply(model.title if model else "Model")
-                self._current = _Answering(reply, self.tree.tip, going_on=bool(reply.text))
+                asked = asked_of(engine, self.sampling, self.system, reply.text)
+                self._current = _Answering(reply, asked, self.tree.tip, going_on=bool(reply.text))
                 try:
                     if again is None and question is not None:
                         await self._put(question, reply)
@@ -394,7 +396,7 @@ class ChatSession:
         reply = current.reply
         assert reply.reply is not None
         reply.state = "done" if state == "done" else "failed" if state == "failed" else "stopped"
-        reply.reply.made = _provenance(reply.reply, self.sampling, self.system)
+        reply.reply.made = current.asked.made(reply.reply)
         self.recorder.ended(reply)
 
     async def _end(self, current: _Answering, error: VlmchatError | None, deaths: int) -> None:
@@ -428,7 +430,7 @@ class ChatSession:
 
     def _messages(self, current: _Answering) -> list[Message]:
         path = self.path if current.going_on else self.path[:-1]
-        return history(self.system, path)
+        return history(current.asked.system, path)
 
     async def _stream(self, current: _Answering) -> None:
         turn, answer = current.reply, current.reply.reply
@@ -439,7 +441,7 @@ class ChatSession:
         # A model is named only to servers that have several; ours has one.
         name = model.id if model and self.engine.kind == "remote" else ""
         stream = self.engine.client.chat(
-            self._messages(current), self.sampling, name, going_on=current.going_on
+            self._messages(current), current.asked.sampling, name, going_on=current.going_on
         )
         text = turn.text
         async with contextlib.aclosing(stream) as events:
@@ -458,20 +460,3 @@ class ChatSession:
                 elif isinstance(event, Finished):
                     answer.finished = event
                     answer.seconds = now - first
-
-
-def _provenance(answer: Reply, sampling: Sampling, system: str) -> Provenance:
-    finished = answer.finished
-    usage = finished.usage if finished else None
-    seen: Mapping[str, Any] = {
-        "first_token_seconds": answer.first_token_seconds,
-        "seconds": answer.seconds,
-    }
-    return Provenance(
-        engine={"title": answer.speaker, **(finished.provenance if finished else {})},
-        sampling=sampling.as_fields(),
-        system=system,
-        finish_reason=finished.finish_reason if finished else None,
-        timings={**seen, **(finished.timings if finished else {})},
-        **(asdict(usage) if usage else {}),
-    )

@@ -6,7 +6,7 @@ from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
 from vlmchat.tui import completing
 from vlmchat.tui.commands.base import Command, Found
-from vlmchat.tui.keys import key_or_command
+from vlmchat.tui.key_names import key_or_command
 from vlmchat.tui.tree import Turn
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ class Fork(Command):
         """Copy the path up to there and open it."""
         turn = chat.selected() or chat.session.path[-1]
         await chat.conversations.fork(turn)
+        chat.compose_on()  # what comes next is written, and the turn with the focus is gone
         chat.notice("This is a fork: the conversation it came from is unchanged.", "note")
 
 

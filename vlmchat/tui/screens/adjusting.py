@@ -1,5 +1,6 @@
 """The part of the chat screen about parameters, settings and keys."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -87,6 +88,23 @@ class Adjusting(Beside):
     def list_models(self) -> None:
         """Say which model answers and which others there are."""
         self.run_worker(self.engine_changer.list_models())
+
+    @property
+    def settings(self) -> "Settings | None":
+        """The settings that hold now."""
+        return self.settings_in_use.present
+
+    async def change_setting(self, argument: str) -> None:
+        """Tell or change one setting."""
+        from vlmchat.tui.app import ChatApp
+        from vlmchat.tui.setting_line import tell_or_change
+
+        app = self.app
+        assert isinstance(app, ChatApp)
+        said, settings = await asyncio.to_thread(tell_or_change, argument, app.overrides)
+        if settings is not None:
+            self.apply_settings(settings)
+        self._chat.notice(said)
 
     def apply_settings(self, settings: "Settings") -> None:
         """Take settings that were changed."""

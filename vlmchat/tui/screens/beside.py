@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from textual import on
+from textual import on, work
 from textual.color import Color
 from textual.content import Content
 
@@ -52,8 +52,9 @@ class Beside(Openers):
                 self.front.notice(str(error), "error")
                 return
             sidebar.show(threads, pictures, self.conversations.current)
-            self.run_worker(self._draw_pictures(sidebar), group="thumbnails")
+            self._draw_pictures(sidebar)
 
+    @work(group="thumbnails", exclusive=True)
     async def _draw_pictures(self, sidebar: Sidebar) -> None:
         """Draw the conversations' pictures one by one, without holding anything up."""
         from vlmchat.tui.decoding import or_sentence

@@ -11,11 +11,11 @@ from textual.widgets import Footer, Static
 from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.media.permissions import Permissions, RememberedPermissions
 from vlmchat.tui.attachments import Attachments
-from vlmchat.tui.commands import registry
+from vlmchat.tui.commands import bindings, registry
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.completing import offers
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
-from vlmchat.tui.keys import key_or_command
+from vlmchat.tui.key_names import key_or_command
 from vlmchat.tui.question import NoticeKind, Question
 from vlmchat.tui.screens.writing import Writing
 from vlmchat.tui.session import ChatSession
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class ChatScreen(Writing):
     """The one screen that is always there."""
 
-    BINDINGS: ClassVar[list[BindingType]] = list(registry.bindings())
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings.bindings())
 
     def __init__(self) -> None:
         super().__init__(id="chat")

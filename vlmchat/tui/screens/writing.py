@@ -88,6 +88,11 @@ class Writing(Adjusting):
             self.write(text, reply)
             self.chat.notice(str(error), "error")
 
+    def ask(self, text: str) -> None:
+        """Send a question, with what is attached."""
+        self.transcript.follow()
+        self.run_worker(self._submit(text, None), group="prompt")
+
     @on(Composer.Changed)
     def _drafted(self) -> None:
         self.session.recorder.drafted(self.composer.text)
