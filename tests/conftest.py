@@ -9,6 +9,15 @@ from tests.engine_process import EngineProcess
 from tests.tiny import build_tiny
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a person approve of what the screens look like."""
+    parser.addoption(
+        "--accept-screens",
+        action="store_true",
+        help="store the screens of tests/tui/test_snapshots.py as they look now",
+    )
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test out of the person's own folders and off the network."""

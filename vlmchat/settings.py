@@ -123,6 +123,15 @@ class ChatSettings(_Group):
     system: str = Field(title="System prompt", default="", json_schema_extra=_NEW)
     """System prompt, or ``@NAME`` for one that has a name; empty for none."""
 
+    describe_prompt: NonEmpty = Field(
+        default=(
+            "Describe this picture for someone who cannot see it. Say first what it is as a whole, "
+            "then what is in it and where, with colours, then read out any text in it."
+        ),
+        json_schema_extra=_NOW,
+    )
+    """What /describe asks about a picture."""
+
     save: bool = Field(
         title="Keep conversations", default=True, json_schema_extra=_applies("next start")
     )
@@ -162,6 +171,17 @@ class UiSettings(_Group):
 
     picture_rows: int = Field(default=10, ge=1, le=100, json_schema_extra=_applies("next start"))
     """The most rows that a picture in the conversation takes."""
+
+    plain_flush: Literal["word", "line", "sentence", "whole"] = Field(
+        title="Plain mode writes by", default="sentence", json_schema_extra=_NOW
+    )
+    """How much of an answer ``--plain`` writes at a time. A screen reader speaks each piece of new
+    text by itself: whole sentences keep their melody, single words stutter."""
+
+    plain_figures: bool = Field(
+        title="Figures in plain mode", default=False, json_schema_extra=_NOW
+    )
+    """Whether ``--plain`` writes times and token counts below each answer, as --verbose does."""
 
 
 class Settings(BaseSettings):

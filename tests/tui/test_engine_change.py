@@ -156,7 +156,7 @@ async def test_an_adapter_stays_with_its_model(tmp_path: Path) -> None:
 async def test_a_restart_takes_what_was_set_meanwhile(tmp_path: Path) -> None:
     async with chatting(by_model(tmp_path, **_scripts())) as chat:
         await chat.ready()
-        await chat.pilot.press("f3")
+        await chat.pilot.press("f5")
         await chat.until(lambda: chat.app.screen is not chat.screen)
         await chat.pilot.press(*"catalogue", "enter", *"second", "enter")
         await chat.until(lambda: "second" in _config())

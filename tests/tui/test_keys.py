@@ -8,7 +8,9 @@ from tests.fake_engine import Script
 from tests.tui.driving import Chat, chatting, scripted, shown
 from vlmchat import paths
 from vlmchat.settings import load_settings
-from vlmchat.tui.keys import Bindable, check, key_title, keymap, normal
+from vlmchat.tui.commands.registry import COMMANDS
+from vlmchat.tui.key_names import key_title
+from vlmchat.tui.keys import Bindable, check, keymap, normal
 from vlmchat.tui.screens.keys import KeyCapture, KeysScreen
 from vlmchat.tui.screens.pager import HelpPager, LogPager
 from vlmchat.tui.screens.picker import Picker
@@ -245,3 +247,11 @@ async def test_the_list_is_filtered(tmp_path: Path) -> None:
         await chat.pilot.press("shift+tab", *"palette")
         await chat.until(lambda: "attach" not in chat.text())
         assert "Ctrl+P" in chat.text()
+
+
+def test_no_two_commands_share_a_key() -> None:
+    for keys in (
+        [command.key for command in COMMANDS if command.key],
+        [command.turn_key for command in COMMANDS if command.turn_key],
+    ):
+        assert len(keys) == len(set(keys))

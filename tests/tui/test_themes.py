@@ -18,7 +18,8 @@ from vlmchat import paths
 from vlmchat.errors import UsageError
 from vlmchat.tui.app import ChatApp
 from vlmchat.tui.colours import contrast
-from vlmchat.tui.themes import FileTheme, first_theme, load_theme, theme_files
+from vlmchat.tui.theme_files import theme_files
+from vlmchat.tui.themes import FileTheme, first_theme, load_theme
 from vlmchat.tui.widgets.queue import QueueRow
 from vlmchat.tui.widgets.transcript import Transcript
 from vlmchat.tui.widgets.turns import TurnView

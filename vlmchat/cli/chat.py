@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 # Textual paints at most 60 times a second by default. While an answer streams, a key that comes
@@ -27,15 +27,19 @@ def run_chat(
     theme: str | None = None,
     attach: Sequence[Path] = (),
     resume: bool = False,
+    plain: bool = False,
+    verbose: bool = False,
 ) -> int:
     """Open the chat and return the program's exit code.
+
+    Where the screen cannot be drawn, the chat is a plain one without being asked to.
 
     ``None`` means that an option was not given, so that configuration and environment decide.
     """
     paint_at_once()
     from vlmchat.cli.overrides import engine_overrides, given
     from vlmchat.errors import UsageError
-    from vlmchat.tui.terminal import TerminalQuestion
+    from vlmchat.plain.run import run_plain, why_plain
 
     overrides = {
         "engine": engine_overrides(
@@ -49,6 +53,11 @@ def run_chat(
         "chat": given(system=system),
         "ui": given(theme=theme),
     }
+    why = "" if plain else why_plain()
+    if plain or why:
+        return _told(lambda: run_plain(overrides, attach, resume, verbose, why))
+    from vlmchat.tui.terminal import TerminalQuestion
+
     with TerminalQuestion() as question:
         # The terminal answers while this is being imported.
         from vlmchat.tui.app import ChatApp
@@ -63,3 +72,14 @@ def run_chat(
     if sentence:
         print(f"vlmchat: {sentence}", file=sys.stderr)
     return app.return_code or 0
+
+
+def _told(run: Callable[[], int]) -> int:
+    """Return what `run` returns; an error that ends it is told in one sentence."""
+    from vlmchat.errors import VlmchatError
+
+    try:
+        return run()
+    except VlmchatError as error:
+        print(f"vlmchat: {error}", file=sys.stderr)
+        return error.exit_code

@@ -24,6 +24,15 @@ def chat(
     resume: Annotated[
         bool, typer.Option("--resume", "-r", help="Go on with the last conversation.")
     ] = False,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain", help="Plain lines instead of a screen: for screen readers and pipes."
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="With --plain: figures below each answer.")
+    ] = False,
     system: options.System = None,
     model: options.Model = None,
     quant: options.Quant = None,
@@ -52,6 +61,8 @@ def chat(
             theme=theme,
             attach=tuple(attach or ()),
             resume=resume,
+            plain=plain,
+            verbose=verbose,
         )
         raise typer.Exit(code)
 

@@ -24,32 +24,17 @@ from vlmchat.text import visible_line
 from vlmchat.tui.motion import apply_motion, still
 from vlmchat.tui.no_color import colour_filters
 from vlmchat.tui.screens.chat import ChatScreen
+from vlmchat.tui.starting import keeper_for, open_store
 from vlmchat.tui.terminal import Abilities, PictureStyle, picture_style
-from vlmchat.tui.themes import DEFAULT_THEME, first_theme, load_theme, no_color, theme_files
+from vlmchat.tui.theme_files import theme_files
+from vlmchat.tui.themes import DEFAULT_THEME, first_theme, load_theme, no_color
 from vlmchat.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
-    from vlmchat.store.store import Store
     from vlmchat.tui.engine_keeper import EngineKeeper
 
 Overrides = Mapping[str, Mapping[str, Any]]
-
-
-def keeper_for(settings: "Settings") -> "EngineKeeper":
-    """Return the keeper of the engine the settings ask for.
-
-    Raises:
-        UsageError: the address is none.
-    """
-    from vlmchat.client.supervisor import EngineOptions, LocalEngine
-    from vlmchat.tui.engine_keeper import LocalKeeper, RemoteKeeper
-
-    engine = settings.engine
-    if engine.url:
-        return RemoteKeeper(engine.url, engine.api_key, engine.model)
-    options = EngineOptions(engine.model, engine.quant, engine.device, engine.adapter)
-    return LocalKeeper(LocalEngine(options))
 
 
 def _command_provider() -> type[Provider]:
@@ -74,13 +59,6 @@ def _prepare(overrides: Overrides) -> "Settings":
     import vlmchat.tui.widgets.turns  # noqa: F401
 
     return settings
-
-
-def _open_store() -> "Store":
-    from vlmchat import paths
-    from vlmchat.store.store import Store
-
-    return Store(paths.data_dir())
 
 
 class ChatApp(App[str]):
@@ -191,7 +169,7 @@ class ChatApp(App[str]):
 
     def action_help_quit(self) -> None:
         """Say how to quit to whoever pressed Ctrl+C for it."""
-        from vlmchat.tui.keys import key_or_command
+        from vlmchat.tui.key_names import key_or_command
 
         chat = self.screen_stack[0]
         assert isinstance(chat, ChatScreen)
@@ -256,7 +234,7 @@ class ChatApp(App[str]):
             screen.warn("This conversation is not saved any more: it goes on in memory.")
 
         try:
-            library = Library(await asyncio.to_thread(_open_store), trouble)
+            library = Library(await asyncio.to_thread(open_store), trouble)
         except VlmchatError as error:
             trouble(str(error))
             return

@@ -38,6 +38,11 @@ class SettingsInUse:
         )
         self._chat.permissions = self._permissions
 
+    @property
+    def present(self) -> "Settings | None":
+        """The settings that hold now; none while they are being read."""
+        return self._last
+
     def apply(self, settings: "Settings") -> None:
         """Take what applies at once, and keep the rest for its time."""
         chat, last = self._chat, self._last

@@ -262,10 +262,11 @@ def give_to_desktop(app: "App[object] | App[str]", text: str) -> None:
     Returns at once; a tool that fails leaves what the terminal did.
     """
     if command := copying_tool():
-        app.run_worker(_give(command, text), group="copy", exclusive=True, exit_on_error=False)
+        app.run_worker(give(command, text), group="copy", exclusive=True, exit_on_error=False)
 
 
-async def _give(command: Sequence[str], text: str) -> None:
+async def give(command: Sequence[str], text: str) -> None:
+    """Hand `text` to a command from `copying_tool`."""
     data = text.encode("utf-16-le" if command[0] == "clip.exe" else "utf-8", "replace")
     try:
         process = await asyncio.create_subprocess_exec(

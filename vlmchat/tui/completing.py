@@ -240,6 +240,23 @@ def _range(metadata: Iterable[object]) -> str:
     return f"{above}{low:g} to {high:g}"
 
 
+def settings(argument: str) -> Found:
+    """Return the settings, and behind one of them its choices.
+
+    Args:
+        argument: of ``/settings``.
+    """
+    from vlmchat.settings_fields import setting_fields
+
+    name, space, value = argument.partition(" ")
+    fields = {field.key: field for field in setting_fields()}
+    if not space:
+        return words(name, {key: field.title for key, field in fields.items()}, last=False)
+    field = fields.get(name)
+    choices = dict.fromkeys(field.choices, "") | {"default": ""} if field else {}
+    return [Completion(f"{name} {item.text}", item.text) for item in words(value.strip(), choices)]
+
+
 def models(
     argument: str, wanted: Callable[[Path], bool] = lambda _: False
 ) -> Awaitable[Completions]:

@@ -8,7 +8,8 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +61,35 @@ async def edit_text(app: "App[Any]", text: str) -> str:
     Raises:
         UsageError: no editor can be started, or this terminal cannot be given away.
     """
+    return await _edited(text, partial(_run_apart, app))
+
+
+async def edit_text_here(text: str) -> str:
+    """Let the person edit `text` in their editor where nothing else draws on the terminal.
+
+    Returns:
+        As `edit_text`.
+
+    Raises:
+        UsageError: no editor can be started.
+    """
+
+    async def run(command: list[str]) -> int:
+        try:
+            return await _run(command)
+        except OSError as error:
+            raise _not_started(command, error) from error
+
+    return await _edited(text, run)
+
+
+async def _edited(text: str, run: Callable[[list[str]], Awaitable[int]]) -> str:
     command = editor_command()
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="vlmchat-"))  # of mode 0700
     try:
         file = folder / "question.md"
         await asyncio.to_thread(_write, file, text)
-        code = await _run_apart(app, [*command, str(file)])
+        code = await run([*command, str(file)])
         return text if code else await asyncio.to_thread(_read, file, text)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -88,13 +112,17 @@ async def _run_apart(app: "App[Any]", command: list[str]) -> int:
             "This terminal cannot be given to an editor: write here instead."
         ) from None
     if isinstance(failure, OSError):
-        raise UsageError(
-            f"The editor “{visible_line(command[0])}” cannot be started ({failure.strerror}): "
-            "set EDITOR to another."
-        ) from failure
+        raise _not_started(command, failure) from failure
     if failure is not None:
         raise failure
     return code
+
+
+def _not_started(command: list[str], error: OSError) -> UsageError:
+    return UsageError(
+        f"The editor “{visible_line(command[0])}” cannot be started ({error.strerror}): "
+        "set EDITOR to another."
+    )
 
 
 async def _run(command: list[str]) -> int:

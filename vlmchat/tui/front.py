@@ -14,6 +14,7 @@ from vlmchat.tui.tree import Turn
 
 if TYPE_CHECKING:
     # The store is opened once the screen stands.
+    from vlmchat.settings import Settings
     from vlmchat.tui.conversations import Conversations
 
 
@@ -44,6 +45,10 @@ class Front(Protocol):
     def keeps(self) -> bool:
         """Whether conversations are kept."""
 
+    @property
+    def settings(self) -> "Settings | None":
+        """The settings that hold now; ``None`` while they are being read."""
+
     def notice(self, text: str, kind: NoticeKind = "note") -> None:
         """Say one sentence."""
 
@@ -61,6 +66,9 @@ class Front(Protocol):
 
     def paste_clipboard(self, media_only: bool = False) -> None:
         """Attach or insert what is on the desktop's clipboard."""
+
+    def ask(self, text: str) -> None:
+        """Send a question, with what is attached."""
 
     def write(self, text: str, instead_of: Turn | None = None) -> None:
         """Put `text` into the composer, to take the place of a turn when it is sent."""
@@ -134,6 +142,13 @@ class Front(Protocol):
 
     def open_settings(self) -> None:
         """Show all settings."""
+
+    async def change_setting(self, argument: str) -> None:
+        """Tell or change one setting: its name, and behind it the value or ``default``.
+
+        Raises:
+            VlmchatError: there is none such, it cannot have this value or be written.
+        """
 
     def open_parameters(self) -> None:
         """Show the parameters of this conversation."""

@@ -5,19 +5,19 @@ called NAME in the configuration; other bindings are called by their id.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from textual.binding import Binding
-from textual.keys import Keys, format_key, key_to_character
+from textual.keys import Keys, key_to_character
 
 from vlmchat.text import visible_line
+from vlmchat.tui.key_names import key_title, keys_title
 
 if TYPE_CHECKING:
     from textual.dom import DOMNode
 
-    from vlmchat.tui.front import Front
     from vlmchat.tui.screens.chat import ChatScreen
 
 COMMAND = "command."
@@ -139,39 +139,16 @@ def taken_fault(key: str, item: Bindable, composer: Mapping[str, str]) -> str:
     return ""
 
 
-def key_title(key: str) -> str:
-    """Return a key for a person to read: ``Ctrl+O``, ``F5``, ``Esc``."""
-    *modifiers, last = key.split("+")
-    names = {"escape": "Esc", "pageup": "PageUp", "pagedown": "PageDown"}
-    names |= {key: key.capitalize() for key in ("backspace", "delete", "enter", "space")}
-    if last in names:
-        end = names[last]
-    else:
-        end = last.upper() if len(last) == 1 else format_key(last)
-        end = last.capitalize() if len(end) > 1 or last in ("up", "down", "left", "right") else end
-    return "+".join((*(item.capitalize() for item in modifiers), end))
-
-
-def keys_title(keys: Sequence[str]) -> str:
-    """Return several keys for a person to read; nothing for none."""
-    return ", ".join(key_title(key) for key in keys)
-
-
 def hint(chat: "ChatScreen", what: Mapping[str, str]) -> str:
     """Return the line of keys at the foot of a dialog.
 
     Args:
         chat: whose keys hold.
-        what: a word for each key; a name of something that can be moved stands for its keys.
+        what: a word for each key; a name of something that can be moved stands for its first key.
     """
     known = {item.name: item.keys for item in all_bindables(chat)} | chat.keys
-    titles = {key: keys_title(known[key]) if key in known else key for key in what}
+    titles = {key: keys_title(known[key][:1]) if key in known else key for key in what}
     return " · ".join(f"{titles[key]} {word}" for key, word in what.items() if titles[key])
-
-
-def key_or_command(chat: "Front", name: str) -> str:
-    """Return the key of a command for a person to read; how it is typed when it has none."""
-    return keys_title(chat.keys.get(name, ())) or f"/{name}"
 
 
 def split_keys(text: str) -> tuple[str, ...]:
@@ -294,7 +271,8 @@ def all_bindables(chat: "ChatScreen") -> list[Bindable]:
     main: tuple[type[DOMNode], ...] = (type(chat), ChatApp, Composer)
     for kind in main:
         found |= {item.id: item for item in bindables_of(CHAT, _declared(kind))}
-    for kind in _kinds(Widget):
+    # By name: in the order of their import they would stand elsewhere each time.
+    for kind in sorted(_kinds(Widget), key=lambda kind: kind.__name__):
         if kind.__module__.startswith("vlmchat."):
             typing = issubclass(kind, Screen)
             for item in bindables_of(kind.__name__, _declared(kind), typing):

@@ -8,6 +8,7 @@ from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
     from vlmchat.store.records import MediaUse
+    from vlmchat.tui.front import Front
     from vlmchat.tui.screens.chat import ChatScreen
     from vlmchat.tui.screens.gallery import GalleryChoice
 
@@ -27,16 +28,21 @@ def open_viewer(chat: "ChatScreen", which: str = "") -> None:
     media = pictures_of(chat)
     if not media:
         raise UsageError("There is no picture in this conversation yet: /attach adds one.")
-    chat.app.push_screen(Viewer(media, _index(media, which)))
+    chat.app.push_screen(Viewer(media, index_of(media, which)))
 
 
-def pictures_of(chat: "ChatScreen") -> list[Media]:
+def pictures_of(chat: "Front") -> list[Media]:
     """Return the pictures of the conversation in their order, then those attached."""
     asked = [item for turn in chat.session.path for item in turn.media]
     return [*asked, *chat.attachments.media]
 
 
-def _index(media: list[Media], which: str) -> int:
+def index_of(media: list[Media], which: str) -> int:
+    """Return where the picture of that number or name stands; the last one without.
+
+    Raises:
+        UsageError: there is none like that.
+    """
     if not which:
         return len(media) - 1
     if which.isdecimal() and 1 <= int(which) <= len(media):

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-from textual.widget import Widget
+from typing import TYPE_CHECKING
 
 from vlmchat import paths
 from vlmchat.chat.messages import Media
 from vlmchat.errors import UsageError, VlmchatError
+
+if TYPE_CHECKING:
+    from textual.widget import Widget
 
 # By the medium's type, not by its name, which nobody vouches for.
 _SUFFIXES = {
@@ -42,7 +44,7 @@ async def open_external(media: Media) -> None:
     await asyncio.to_thread(_open, media)
 
 
-def open_or_tell(widget: Widget, media: Media) -> None:
+def open_or_tell(widget: "Widget", media: Media) -> None:
     """Open a medium for `widget`, and tell the person what came of it."""
 
     async def opening() -> None:

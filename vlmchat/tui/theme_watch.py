@@ -15,7 +15,8 @@ from textual.theme import BUILTIN_THEMES
 from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
 from vlmchat.tui.question import NoticeKind
-from vlmchat.tui.themes import FileTheme, load_theme, theme_files
+from vlmchat.tui.theme_files import theme_files
+from vlmchat.tui.themes import FileTheme, load_theme
 
 INTERVAL = 1.0
 """Seconds between two looks."""

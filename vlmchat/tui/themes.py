@@ -25,6 +25,7 @@ from vlmchat import paths
 from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
 from vlmchat.tui.colours import OPACITY, derived, derived_ansi
+from vlmchat.tui.theme_files import own_themes_dir
 
 _COLORS = frozenset(
     {"primary", "secondary", "accent", "warning", "error", "success"}
@@ -53,28 +54,6 @@ class FileTheme(Theme):
     def own(self) -> bool:
         """Whether it is the person's and not the program's."""
         return self.path.parent == own_themes_dir()
-
-
-def own_themes_dir() -> Path:
-    """Return the folder of the person's own themes (which may not exist)."""
-    return paths.config_dir() / "themes"
-
-
-def theme_dirs() -> tuple[Path, ...]:
-    """Return the folders of theme files; the person's own come last and win."""
-    return paths.shipped_themes_dir(), own_themes_dir()
-
-
-def theme_files() -> dict[str, Path]:
-    """Return every theme file by its theme's name."""
-    found: dict[str, Path] = {}
-    for folder in theme_dirs():
-        try:
-            found |= {path.stem: path for path in sorted(folder.glob("*.toml"))}
-        except OSError:
-            # A folder that may not be listed has no themes to offer.
-            continue
-    return found
 
 
 def load_theme(path: Path) -> FileTheme:

@@ -44,6 +44,7 @@ class Command(ABC):
         label: one word for the footer; empty keeps it out of there.
         fades: its key is not offered while it is unavailable.
         turn_key: its key while a turn has the focus; empty for none.
+        turn_label: one word for the footer then; empty keeps it out of there.
     """
 
     name: ClassVar[str]
@@ -55,6 +56,7 @@ class Command(ABC):
     label: ClassVar[str] = ""
     fades: ClassVar[bool] = False
     turn_key: ClassVar[str] = ""
+    turn_label: ClassVar[str] = ""
 
     def available(self, chat: "Front") -> str | None:
         """Return why the command cannot be used now, as one sentence; ``None`` when it can."""

@@ -6,7 +6,7 @@ from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
 from vlmchat.tui import completing
 from vlmchat.tui.commands.base import Command, Found
-from vlmchat.tui.keys import key_or_command
+from vlmchat.tui.key_names import key_or_command
 from vlmchat.tui.tree import Turn
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Edit(Command):
         "becomes what the model said"
     )
     turn_key = "e"
+    turn_label = "Edit"
 
     def available(self, chat: "Front") -> str | None:
         """Need a turn, and the model at rest."""
@@ -99,6 +100,7 @@ class Regenerate(_WhileIdle):
     help = "Have the question answered once more; the present answer stays as a sibling"
     key = "alt+r"
     turn_key = "r"
+    turn_label = "Regenerate"
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Ask again."""
@@ -123,6 +125,7 @@ class Fork(Command):
     name = "fork"
     help = "Go on from the selected turn in a conversation of its own"
     turn_key = "f"
+    turn_label = "Fork"
 
     def available(self, chat: "Front") -> str | None:
         """Need something said, and the model at rest."""
@@ -191,6 +194,7 @@ class TreeView(Command):
     name = "tree"
     help = "Show all branches of the conversation, and where you are"
     turn_key = "t"
+    turn_label = "Tree"
 
     def available(self, chat: "Front") -> str | None:
         """Need something said."""
@@ -209,6 +213,7 @@ class Compare(_AboutReply):
     help = "Show this version of the turn and another one side by side"
     arguments = "[NUMBER]"
     turn_key = "d"
+    turn_label = "Compare"
 
     def available(self, chat: "Front") -> str | None:
         """Need siblings."""
@@ -320,6 +325,7 @@ class Provenance(_AboutReply):
     aliases = ("provenance",)
     help = "Show what produced the answer: model, parameters, seed, tokens, times"
     turn_key = "i"
+    turn_label = "Info"
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Show it."""
@@ -333,6 +339,7 @@ class Copy(_AboutReply):
     help = "Copy the answer, one of its code blocks (code, code 2), or the whole conversation (all)"
     arguments = "[code [NUMBER] | all]"
     turn_key = "c"
+    turn_label = "Copy"
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Copy it."""

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from vlmchat.chat.messages import DETAILS
 from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
-from vlmchat.tui.commands.base import Command
+from vlmchat.tui import completing
+from vlmchat.tui.commands.base import Command, Found
 
 if TYPE_CHECKING:
     from vlmchat.tui.front import Front
@@ -110,11 +111,19 @@ class SettingsCommand(Command):
     name = "settings"
     aliases = ("config",)
     help = "Show and change the settings, which are kept in config.toml"
-    key = "f3"
+    arguments = "[NAME [VALUE | default]]"
+    key = "f5"
 
     async def run(self, chat: "Front", argument: str) -> None:
-        """Open the screen."""
-        chat.open_settings()
+        """Show all, or tell or change the one that is named."""
+        if argument:
+            await chat.change_setting(argument)
+        else:
+            chat.open_settings()
+
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Offer the settings, then the values of one."""
+        return completing.settings(argument)
 
 
 class KeysCommand(Command):

@@ -1,10 +1,7 @@
-"""All commands, and what is made of them."""
+"""All commands. What the screen makes of them is in `bindings`, which knows Textual."""
 
 import re
-from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-
-from textual.binding import Binding
 
 from vlmchat.errors import UsageError
 from vlmchat.tui.commands import (
@@ -12,6 +9,7 @@ from vlmchat.tui.commands import (
     branches,
     compose,
     conversation,
+    describe,
     engine,
     files,
     media,
@@ -20,11 +18,11 @@ from vlmchat.tui.commands import (
     threads,
 )
 from vlmchat.tui.commands.base import Command
-from vlmchat.tui.keys import NO_KEY, keys_title
 
 COMMANDS: tuple[Command, ...] = (
     conversation.Attach(),
     conversation.Detach(),
+    describe.Describe(),
     conversation.New(),
     system.System(),
     conversation.Stop(),
@@ -112,53 +110,8 @@ def parse(text: str) -> tuple[Command, str] | None:
     return find(match.group(1)), (match.group(2) or "").strip()
 
 
-def bindings() -> list[Binding]:
-    """Return a key binding for each command; one without a key can be given one."""
-    return [
-        Binding(
-            command.key or NO_KEY + command.name,
-            f"command('{command.name}')",
-            command.label or command.name,
-            show=bool(command.label),
-            tooltip=command.help,
-            id=f"command.{command.name}",
-            priority=command.name == "quit",
-        )
-        for command in COMMANDS
-    ]
-
-
 def default_keys() -> dict[str, tuple[str, ...]]:
     """Return the keys of each command that has any, before anybody changed them."""
     found = {item.name: item.key for item in COMMANDS if item.key}
     found |= {f"turn.{item.name}": item.turn_key for item in COMMANDS if item.turn_key}
     return {name: tuple(keys.split(",")) for name, keys in found.items()}
-
-
-def turn_bindings() -> list[Binding]:
-    """Return a binding for each command that has a key of its own on a focused turn."""
-    return [
-        Binding(
-            command.turn_key,
-            f"screen.command('{command.name}')",
-            command.name.capitalize(),
-            show=command.turn_key.isalpha() and len(command.turn_key) == 1,
-            tooltip=command.help,
-            id=f"turn.{command.name}",
-        )
-        for command in COMMANDS
-        if command.turn_key
-    ]
-
-
-def help_rows(keys: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
-    """Return how each command is written, and what it does and by which of these `keys`."""
-    rows = []
-    for command in COMMANDS:
-        names = [title for title in (keys_title(keys.get(command.name, ())),) if title]
-        if title := keys_title(keys.get(f"turn.{command.name}", ())):
-            names.append(f"{title} on a turn")
-        key = f" ({', '.join(names)})" if names else ""
-        also = "".join(f", /{alias}" for alias in command.aliases)
-        rows.append((f"{command.usage}{also}", f"{command.help}{key}"))
-    return rows

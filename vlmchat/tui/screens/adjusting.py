@@ -1,6 +1,8 @@
 """The part of the chat screen about parameters, settings and keys."""
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.binding import ActiveBinding
@@ -87,6 +89,23 @@ class Adjusting(Beside):
         """Say which model answers and which others there are."""
         self.run_worker(self.engine_changer.list_models())
 
+    @property
+    def settings(self) -> "Settings | None":
+        """The settings that hold now."""
+        return self.settings_in_use.present
+
+    async def change_setting(self, argument: str) -> None:
+        """Tell or change one setting."""
+        from vlmchat.tui.app import ChatApp
+        from vlmchat.tui.setting_line import tell_or_change
+
+        app = self.app
+        assert isinstance(app, ChatApp)
+        said, settings = await asyncio.to_thread(tell_or_change, argument, app.overrides)
+        if settings is not None:
+            self.apply_settings(settings)
+        self._chat.notice(said)
+
     def apply_settings(self, settings: "Settings") -> None:
         """Take settings that were changed."""
         self.settings_in_use.apply(settings)
@@ -102,9 +121,21 @@ class Adjusting(Beside):
 
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
-        """The keys that do something now; those that stand for none are left out."""
-        return {
-            key: binding
-            for key, binding in super().active_bindings.items()
+        """The keys that do something now; those that stand for none are left out.
+
+        Where what has the focus has keys to show, as a turn, the footer is its alone: there is no
+        room for more.
+        """
+        found = {
+            key: active
+            for key, active in super().active_bindings.items()
             if not key.startswith(NO_KEY)
+        }
+        if not any(x.binding.show and x.node not in (self, self.app) for x in found.values()):
+            return found
+        return {
+            key: active._replace(binding=replace(active.binding, show=False))
+            if active.node is self
+            else active
+            for key, active in found.items()
         }

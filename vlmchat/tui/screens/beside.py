@@ -1,6 +1,6 @@
 """The list of conversations beside the chat: shown, filled, and obeyed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TypeAlias
 
@@ -9,9 +9,11 @@ from textual.color import Color
 from textual.content import Content
 
 from vlmchat.errors import VlmchatError
+from vlmchat.text import visible_line
 from vlmchat.tui.screens.openers import Openers
 from vlmchat.tui.widgets.sidebar import Sidebar
 
+_Work: TypeAlias = Callable[[], Coroutine[None, None, None]]
 _Draw: TypeAlias = Callable[[bytes, str, Color], list[Content]]
 
 
@@ -40,7 +42,7 @@ class Beside(Openers):
     def threads_changed(self) -> None:
         """Draw the list of conversations anew."""
         if self.keeps and self.query(Sidebar):
-            self.run_worker(self._fill_sidebar(), group="threads", exclusive=True)
+            self.run_worker(self._fill_sidebar(), group="threads")
 
     async def _fill_sidebar(self) -> None:
         for sidebar in self.query(Sidebar):
@@ -51,7 +53,9 @@ class Beside(Openers):
                 self.front.notice(str(error), "error")
                 return
             sidebar.show(threads, pictures, self.conversations.current)
-            self.run_worker(self._draw_pictures(sidebar), group="thumbnails", exclusive=True)
+            # Not yet a coroutine: the next one may take its place before it begins.
+            drawing: _Work = partial(self._draw_pictures, sidebar)
+            self.run_worker(drawing, group="thumbnails", exclusive=True)
 
     async def _draw_pictures(self, sidebar: Sidebar) -> None:
         """Draw the conversations' pictures one by one, without holding anything up."""
@@ -100,6 +104,8 @@ class Beside(Openers):
         about = await self.conversations.library.run(lambda store: store.thread(number))
         if what == "delete":
             await self.conversations.delete(number)
+            title = visible_line(about.title) or "untitled"
+            self.front.notice(f"“{title}” is deleted; u in the list or /undelete brings it back.")
         elif what == "pin":
             await self.conversations.change(number, pinned=not about.pinned)
         elif what == "archive":

@@ -1,6 +1,5 @@
 """The tree of a conversation: all branches, and where the person is."""
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 from textual import on
@@ -13,28 +12,10 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from vlmchat.text import visible_line
+from vlmchat.tui.outline import outline
 from vlmchat.tui.tree import Tree, Turn
 
 _EXCERPT = 160
-
-
-def outline(tree: Tree) -> Iterator[tuple[Turn, str]]:
-    """Yield every turn with the lines and signs that stand before it.
-
-    What follows without a branch stays at the same depth, so that a long conversation does not
-    wander off to the right.
-    """
-    waiting = [(turn, "") for turn in reversed(tree.roots)]
-    while waiting:
-        turn, indent = waiting.pop()
-        siblings = tree.siblings(turn)
-        here, below = indent, indent
-        if len(siblings) > 1:
-            last = turn is siblings[-1]
-            here = f"{indent}{'└' if last else '├'}─"
-            below = f"{indent}{'  ' if last else '│ '}"
-        yield turn, here
-        waiting.extend((child, below) for child in reversed(turn.children))
 
 
 def line_of(turn: Turn, before: str, tree: Tree, on_path: bool) -> Content:
@@ -67,11 +48,8 @@ class TreeScreen(ModalScreen[Turn | None]):
     DEFAULT_CSS = """
     TreeScreen OptionList {
         height: 1fr;
-        background: $surface;
-        border: none;
         text-wrap: nowrap;
         text-overflow: ellipsis;
-        scrollbar-size-vertical: 1;
     }
     """
 

@@ -8,14 +8,14 @@ from textual.binding import BindingType
 from textual.containers import VerticalGroup
 from textual.widgets import Footer, Static
 
-from vlmchat.errors import VlmchatError
+from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.media.permissions import Permissions, RememberedPermissions
 from vlmchat.tui.attachments import Attachments
-from vlmchat.tui.commands import registry
+from vlmchat.tui.commands import bindings, registry
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.completing import offers
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
-from vlmchat.tui.keys import key_or_command
+from vlmchat.tui.key_names import key_or_command
 from vlmchat.tui.question import NoticeKind, Question
 from vlmchat.tui.screens.writing import Writing
 from vlmchat.tui.session import ChatSession
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class ChatScreen(Writing):
     """The one screen that is always there."""
 
-    BINDINGS: ClassVar[list[BindingType]] = list(registry.bindings())
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings.bindings())
 
     def __init__(self) -> None:
         super().__init__(id="chat")
@@ -110,6 +110,8 @@ class ChatScreen(Writing):
             return
         for item in self._items([turn]):
             await self.transcript.add(item)
+        if turn.role == "user":
+            self.threads_changed()  # it is a new one, or the newest now
         self._show_state()
 
     async def turn_grew(self, turn: Turn, piece: str) -> None:
@@ -328,12 +330,12 @@ class ChatScreen(Writing):
 
     async def run_command(self, command: Command, argument: str) -> None:
         """Run a command and show what it says against it."""
-        if reason := command.available(self):
-            self.notice(reason, "error")
-            return
         try:
+            if reason := command.available(self):
+                raise UsageError(reason)
             await command.run(self, argument)
         except VlmchatError as error:
+            self.transcript.follow()  # what is said against it stands at the end
             self.notice(str(error), "error")
 
     async def new_conversation(self) -> None:

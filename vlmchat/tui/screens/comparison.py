@@ -1,8 +1,6 @@
 """Two versions of a turn side by side, with what differs marked."""
 
-import re
 from collections.abc import Callable, Sequence
-from difflib import SequenceMatcher
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -13,31 +11,18 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from vlmchat.text import visible, visible_line
+from vlmchat.tui.differing import Pieces, differing
 from vlmchat.tui.tree import Turn
-
-_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
-# Comparing is quadratic at worst; texts with more words than this are compared line by line.
-_MOST_WORDS = 4_000
 
 
 def marked(one: str, other: str) -> tuple[Content, Content]:
     """Return both texts, what the other one does not have in bold and underlined."""
-    split = _WORDS.findall if len(one) + len(other) < 6 * _MOST_WORDS else _lines
-    mine, theirs = split(one), split(other)
-    left: list[str | tuple[str, str]] = []
-    right: list[str | tuple[str, str]] = []
-    matcher = SequenceMatcher(None, mine, theirs, autojunk=False)
-    for kind, a, b, c, d in matcher.get_opcodes():
-        style = "" if kind == "equal" else "bold underline"
-        if a < b:
-            left.append(("".join(mine[a:b]), style))
-        if c < d:
-            right.append(("".join(theirs[c:d]), style))
-    return Content.assemble(*left), Content.assemble(*right)
+    left, right = differing(one, other)
+    return _styled(left), _styled(right)
 
 
-def _lines(text: str) -> list[str]:
-    return text.splitlines(keepends=True)
+def _styled(pieces: Pieces) -> Content:
+    return Content.assemble(*((text, "bold underline" if new else "") for text, new in pieces))
 
 
 class Comparison(ModalScreen[Turn | None]):
@@ -87,7 +72,9 @@ class Comparison(ModalScreen[Turn | None]):
         """Lay out the two sides."""
         with VerticalGroup(classes="dialog") as dialog:
             dialog.border_title = "Two versions"
-            dialog.border_subtitle = "1 2 shows · < > says which is better · ← → others · Esc"
+            dialog.border_subtitle = (
+                "1 2 shows · < > says which is better · ← → others · Esc closes"
+            )
             with HorizontalGroup(classes="pair"):
                 for side in ("left", "right"):
                     with VerticalScroll(classes="side", id=f"side-{side}"):

@@ -46,10 +46,6 @@ class HistorySearch(ModalScreen[str | None]):
         }
         OptionList {
             height: 1fr;
-            background: $surface;
-            border: none;
-            padding: 0;
-            scrollbar-size-vertical: 1;
             text-wrap: nowrap;
             text-overflow: ellipsis;
         }
@@ -67,7 +63,7 @@ class HistorySearch(ModalScreen[str | None]):
         """Lay out the search and what it finds."""
         with VerticalGroup(classes="dialog") as dialog:
             dialog.border_title = "Asked before"
-            dialog.border_subtitle = "Enter takes it · ↑↓ moves · Esc closes"
+            dialog.border_subtitle = "↑ ↓ choose · Enter takes it · Esc closes"
             yield Input(self._query, placeholder="Search what you asked", compact=True)
             found = OptionList(compact=True, markup=False)
             found.can_focus = False

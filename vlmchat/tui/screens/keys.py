@@ -17,6 +17,7 @@ from vlmchat import config_file
 from vlmchat.errors import VlmchatError
 from vlmchat.settings_fields import source_of
 from vlmchat.text import visible_line
+from vlmchat.tui.key_names import key_title, keys_title
 from vlmchat.tui.keys import (
     CHAT,
     Bindable,
@@ -25,8 +26,6 @@ from vlmchat.tui.keys import (
     composer_keys,
     hint,
     import_all,
-    key_title,
-    keys_title,
     normal,
 )
 

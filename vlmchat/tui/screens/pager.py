@@ -12,8 +12,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from vlmchat.text import visible
-from vlmchat.tui.commands import registry
-from vlmchat.tui.keys import keys_title
+from vlmchat.tui.commands.bindings import help_rows
+from vlmchat.tui.key_names import keys_title
 
 _KEYS = (
     ("Enter", "Send (or a new line, by the setting ui.enter)"),
@@ -94,7 +94,7 @@ class HelpPager(Pager):
             Static("Keys", classes="help-title"),
             *(row_of(key, what) for key, what in self._fixed_keys()),
             Static("Commands", classes="help-title"),
-            *(row_of(usage, what) for usage, what in registry.help_rows(self._keys)),
+            *(row_of(usage, what) for usage, what in help_rows(self._keys)),
         )
 
     def _fixed_keys(self) -> Iterator[tuple[str, str]]:

@@ -68,7 +68,7 @@ def complete_path(value: str, suffixes: frozenset[str] = SUFFIXES) -> str | None
 
 
 _PICTURES = FileKind("pictures", SUFFIXES)
-_KEYS = "Enter attach · Space mark · s sort · . hidden · r recent · / filter"
+_KEYS = "Enter attaches · Space marks · s sorts · . hidden · r recent · / filters"
 
 
 class Picker(ModalScreen[list[Path] | None]):

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _MOST = 200
-_AROUND = 60
+_AROUND = 24
+_AFTER = 160
+_SPACES = re.compile(r"\s+")
 
 
 class _Finder(ModalScreen[_T | None], Generic[_T]):
@@ -39,9 +41,7 @@ class _Finder(ModalScreen[_T | None], Generic[_T]):
     ]
     DEFAULT_CSS = """
     _Finder Input { margin: 0 0 1 0; background: $panel; }
-    _Finder OptionList {
-        height: 1fr; background: $surface; border: none; scrollbar-size-vertical: 1;
-    }
+    _Finder OptionList { height: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
     _Finder #found { height: 1; color: $muted; }
     """
 
@@ -78,7 +78,9 @@ class _Finder(ModalScreen[_T | None], Generic[_T]):
         lines = self.query_one(OptionList)
         lines.set_options([Option(self.line(item, text)) for item in found])
         lines.highlighted = 0 if found else None
-        count = f"{len(found)}{'+' if len(found) >= _MOST else ''} found" if text.strip() else ""
+        count = f"{len(found)}{'+' if len(found) >= _MOST else ''} found" if found else ""
+        if text.strip() and not found:
+            count = "Nothing found."
         self.query_one("#found", Static).update(Content(count))
 
     async def look(self, text: str) -> Sequence[_T]:
@@ -130,7 +132,7 @@ class SearchScreen(_Finder["Hit"]):
         title = visible_line(item.title) or "untitled"
         parts: list[str | tuple[str, str]] = [(title, "bold"), f"  {day:%Y-%m-%d} · {who}\n  "]
         for piece, hit in item.excerpt:
-            parts.append((visible_line(" ".join(piece.split(" "))), "reverse" if hit else ""))
+            parts.append((visible_line(_SPACES.sub(" ", piece)), "reverse" if hit else ""))
         return Content.assemble(*parts)
 
 
@@ -164,5 +166,5 @@ class FindScreen(_Finder[Turn]):
             (f"{who}: ", "bold"),
             ("…" if begin else "") + said[begin:start],
             (said[start:end], "reverse"),
-            said[end : end + _AROUND * 2],
+            said[end : end + _AFTER],
         )

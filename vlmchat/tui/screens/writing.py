@@ -50,12 +50,14 @@ class Writing(Adjusting):
         try:
             command = None if paths else registry.parse(text.rstrip())
         except UsageError as error:
+            self.transcript.follow()  # what is said against it stands at the end
             self.chat.notice(str(error), "error")
             return
         # Now, and not when the composer tells of it: the command may turn to another conversation.
         self.session.recorder.drafted("")
         if command is not None:
             composer.clear_draft()
+            self.transcript.follow()
             await self.chat.run_command(*command)
             return
         composer.clear_draft()
@@ -85,6 +87,11 @@ class Writing(Adjusting):
         except VlmchatError as error:
             self.write(text, reply)
             self.chat.notice(str(error), "error")
+
+    def ask(self, text: str) -> None:
+        """Send a question, with what is attached."""
+        self.transcript.follow()
+        self.run_worker(self._submit(text, None), group="prompt")
 
     @on(Composer.Changed)
     def _drafted(self) -> None:

@@ -1,5 +1,6 @@
 """The attachments of the next question."""
 
+from rich.cells import cell_len, set_cell_size
 from textual.containers import HorizontalGroup
 from textual.content import Content
 from textual.message import Message
@@ -8,6 +9,8 @@ from textual.widgets import Static
 from vlmchat.chat.messages import Media
 from vlmchat.text import human_bytes, visible_line
 
+_BRIEF = 22
+
 
 def describe(media: Media) -> str:
     """Return a picture's name, size in pixels and size in bytes, safe to show."""
@@ -15,8 +18,19 @@ def describe(media: Media) -> str:
     return f"{visible_line(media.name)}  {media.width}×{media.height} · {size}"
 
 
+def _brief(media: Media) -> str:
+    """Return a picture's name, not longer than leaves room for others."""
+    name = visible_line(media.name)
+    return name if cell_len(name) <= _BRIEF else set_cell_size(name, _BRIEF - 1) + "…"
+
+
 class Chip(Static):
-    """One attachment; a click removes it."""
+    """One attachment; a click removes it.
+
+    Args:
+        media: what it stands for.
+        brief: only the name is shown.
+    """
 
     class Removed(Message):
         """The person clicked the chip away."""
@@ -25,10 +39,12 @@ class Chip(Static):
             super().__init__()
             self.media = media
 
-    def __init__(self, media: Media) -> None:
-        super().__init__(Content(f"▣ {describe(media)}  ×"), classes="chip")
+    def __init__(self, media: Media, brief: bool = False) -> None:
+        text = _brief(media) if brief else describe(media)
+        super().__init__(Content(f"▣ {text}  ×"), classes="chip")
         self.media = media
-        self.tooltip = Content("Click to remove (or Backspace in the empty composer)")
+        about = f"{describe(media)}\n" if brief else ""
+        self.tooltip = Content(f"{about}Click to remove (or Backspace in the empty composer)")
 
     def on_click(self) -> None:
         """Ask to be removed."""
@@ -46,7 +62,12 @@ class Chips(HorizontalGroup):
         """Draw these attachments, and how many more are being read."""
         self.display = bool(media) or reading > 0
         self.remove_children()
-        chips: list[Static] = [Chip(item) for item in media]
+        # The last ones are what was just attached, and what Backspace takes.
+        room = max(1, (self.app.size.width - 20) // (_BRIEF + 7))
+        chips: list[Static] = [Chip(item, brief=len(media) > 1) for item in media[-room:]]
+        if len(media) > room:
+            more = f"{len(media) - room} more and"
+            chips.insert(0, Static(more, classes="chip reading", markup=False))
         if reading:
             chips.append(Static(f"reading {reading} …", classes="chip reading", markup=False))
         self.mount_all(chips)

@@ -47,14 +47,16 @@ class Sidebar(VerticalGroup):
         background: $surface;
         border-right: outer $border-blurred;
         padding: 0 1;
+        /* The footer lies over the last line. */
+        margin-bottom: 1;
     }
-    Sidebar Input { background: $panel; margin-bottom: 1; }
-    Sidebar OptionList {
-        height: 1fr; background: $surface; border: none; padding: 0;
-        text-wrap: nowrap; text-overflow: ellipsis; scrollbar-size-vertical: 1;
-        &:focus { border: none; background-tint: transparent; }
+    Sidebar .sidebar-title { color: $primary; text-style: bold; height: 1; }
+    Sidebar Input {
+        background: $panel; margin-bottom: 1;
+        & > .input--placeholder { color: $muted; }
     }
-    Sidebar .sidebar-hint { color: $muted; height: auto; }
+    Sidebar OptionList { height: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
+    Sidebar .sidebar-hint { color: $muted; height: auto; margin-top: 1; }
     """
 
     class Chosen(Message):
@@ -83,7 +85,7 @@ class Sidebar(VerticalGroup):
             Binding("r", "ask('rename')", "Rename"),
             Binding("p", "ask('pin')", "Pin"),
             Binding("a", "ask('archive')", "Archive"),
-            Binding("delete,d", "ask('delete')", "Delete"),
+            Binding("d,delete", "ask('delete')", "Delete"),
             Binding("u", "ask('undelete')", "Undo"),
             Binding("v", "ask('archived')", "Archived", show=False),
             Binding("slash", "filter", "Filter", show=False),
@@ -113,12 +115,10 @@ class Sidebar(VerticalGroup):
 
     def compose(self) -> ComposeResult:
         """Lay out filter, list and hint."""
+        yield Static("", classes="sidebar-title", markup=False)
         yield Input(placeholder="Filter titles", compact=True)
-        yield Sidebar._List()
-        yield Static(
-            "/ filters · v archived",
-            classes="sidebar-hint",
-        )
+        yield Sidebar._List(compact=True, markup=False)
+        yield Static("", classes="sidebar-hint", markup=False)
 
     @property
     def highlighted(self) -> int | None:
@@ -140,25 +140,43 @@ class Sidebar(VerticalGroup):
             pictures: the digest of a picture of those that have any.
             current: the one that is open.
         """
+        one_less = len(threads) + 1 == len(self._threads)
         self._threads, self._pictures, self._current = threads, pictures, current
-        self._draw()
+        self._draw(one_less)
 
     @on(Input.Changed)
-    def _draw(self) -> None:
+    def _filter(self) -> None:
+        self._draw()
+
+    def _draw(self, one_less: bool = False) -> None:
         wanted = self.query_one(Input).value.strip().casefold()
-        before = self.highlighted
+        before, at = self.highlighted, self.query_one(OptionList).highlighted
         now = datetime.now().astimezone()
         self._shown = [item for item in self._threads if wanted in item.title.casefold()]
         lines = self.query_one(OptionList)
         lines.set_options([Option(self._line(item, now)) for item in self._shown])
         numbers = [item.id for item in self._shown]
         place = next((n for n in (before, self._current) if n in numbers), None)
-        if numbers:
+        if one_less and before not in numbers and at is not None and numbers:
+            # It was deleted or put away: the next one takes its place.
+            lines.highlighted = min(at, len(numbers) - 1)
+        elif numbers:
             lines.highlighted = numbers.index(place) if place is not None else 0
+        self._tell(bool(wanted))
+
+    def _tell(self, filtered: bool) -> None:
         title = "Archived" if self.archived else "Conversations"
-        self.border_title = f"{title} ({len(self._shown)})"
+        self.query_one(".sidebar-title", Static).update(f"{title} ({len(self._shown)})")
+        other = "v goes back" if self.archived else "v archived"
+        hint = f"Enter opens · / filters\n{other} · Esc closes"
+        if not self._shown:
+            what = "archived" if self.archived else "saved"
+            none = "No title is like that." if filtered else f"Nothing is {what} yet."
+            hint = f"{none}\n{hint}"
+        self.query_one(".sidebar-hint", Static).update(hint)
 
     def _line(self, thread: "Thread", now: datetime) -> Content:
+        """Return two rows: picture and title, and the date below."""
         here = thread.id == self._current
         title = visible_line(thread.title) or "untitled"
         about = when(thread.updated, now) + (" · pinned" if thread.pinned else "")

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from vlmchat.text import visible, visible_line
-from vlmchat.tui.commands import registry
+from vlmchat.tui.commands.bindings import turn_bindings
 from vlmchat.tui.markdown_parts import WHOLE
 from vlmchat.tui.question import NoticeKind
 from vlmchat.tui.tree import Turn
@@ -29,7 +29,7 @@ class TurnView(VerticalGroup, can_focus=True):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *registry.turn_bindings(),
+        *turn_bindings(),
         Binding("escape", "screen.compose_on", "Write", show=False),
         Binding("up,alt+up", "screen.step_turn(-1)", "Previous turn", show=False),
         Binding("down,alt+down", "screen.step_turn(1)", "Next turn", show=False),

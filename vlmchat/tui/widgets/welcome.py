@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalGroup
 from textual.widgets import Static
 
-from vlmchat.tui.keys import keys_title
+from vlmchat.tui.key_names import keys_title
 
 
 class Welcome(VerticalGroup):

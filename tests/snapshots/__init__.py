@@ -1,0 +1,1 @@
+"""Every screen of the chat as it looks, kept as stripped and packed SVG files."""
