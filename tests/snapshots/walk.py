@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from textual._context import visible_screen_stack
 from textual.strip import Strip
 from textual.widgets import Input, OptionList
 from textual.worker import WorkerState
@@ -49,15 +50,24 @@ class Walk:
         deadline = time.monotonic() + 20
         before: list[Strip] = []
         while True:
-            now = [] if self._busy() else self.chat.app.screen._compositor.render_strips()
+            now = [] if self._busy() else self._strips()
             if now and now == before and wanted in self.chat.text():
                 break
             assert time.monotonic() < deadline, f"No “{wanted}” on:\n{self.chat.text()}"
             before = now
             await asyncio.sleep(0.03)
 
+    def _strips(self) -> list[Strip]:
+        """Return what is on the screen."""
+        app = self.chat.app
+        # What lies below a dialog is drawn with it only where it is named.
+        visible_screen_stack.set(app._background_screens)
+        return app.screen._compositor.render_strips()
+
     def _busy(self) -> bool:
         app = self.chat.app
+        if (filling := self.chat.screen.transcript._filling) is not None and not filling.done():
+            return True
         busy = (WorkerState.PENDING, WorkerState.RUNNING)
         if any(work.state in busy and work.group not in _ENDLESS for work in app.workers):
             return True
@@ -121,7 +131,9 @@ async def conversation(walk: Walk) -> None:
     chat = walk.chat
     await chat.ask("/chats what do you see in")
     await walk.see("conversation", "brightest")
-    await chat.pilot.press("alt+up", "home")
+    await chat.pilot.press("alt+up")
+    await walk.see("turn-last", "tokens")
+    await chat.pilot.press("home")
     await walk.see("turn", "‹2/3›" if chat.app.size.height > 24 else "lighthouse")
     await chat.pilot.press("down")
     await walk.see("turn-answer", "‹2/3›")

@@ -37,7 +37,8 @@ def _lines(image: "Image", ground: Color) -> list[Content]:
     whole = ImageOps.pad(
         over(image, ground.rgb), (COLUMNS, ROWS * 2), Image.Resampling.BOX, color=ground.rgb
     )
-    pixels = list(whole.convert("RGB").getdata())
+    data = whole.convert("RGB").tobytes()
+    pixels = [data[at : at + 3] for at in range(0, len(data), 3)]
     lines = []
     for row in range(ROWS):
         upper = pixels[2 * row * COLUMNS : (2 * row + 1) * COLUMNS]
