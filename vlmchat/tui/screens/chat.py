@@ -284,7 +284,8 @@ class ChatScreen(Writing):
         await self.session.go_to(turn)
         widget = await self.transcript.reveal(turn)
         if widget is not None:
-            widget.focus(scroll_visible=False)
+            # At once, so that the next key of a quick hand counts from there.
+            self.set_focus(widget, scroll_visible=False)
 
     async def action_step_turn(self, step: int) -> None:
         """Go to the turn before or after the one with the focus; behind the last one, write."""
