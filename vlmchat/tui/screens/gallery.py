@@ -109,16 +109,6 @@ class Gallery(ModalScreen[GalleryChoice]):
 
     DEFAULT_CSS = """
     Gallery {
-        #gallery-dialog {
-            width: 100%;
-            height: 100%;
-            padding: 0 1;
-            background: $surface;
-            border: round $border;
-            border-title-color: $primary;
-            border-title-style: bold;
-            border-subtitle-color: $muted;
-        }
         #gallery-filter {
             background: $panel;
             margin: 0 0 1 0;
@@ -154,7 +144,7 @@ class Gallery(ModalScreen[GalleryChoice]):
 
     def compose(self) -> ComposeResult:
         """Lay out the filter, the grid and the facts."""
-        with VerticalGroup(id="gallery-dialog") as dialog:
+        with VerticalGroup(id="gallery-dialog", classes="dialog") as dialog:
             dialog.border_title = "Pictures"
             dialog.border_subtitle = _KEYS
             yield Input(placeholder="Filter by name", compact=True, id="gallery-filter")

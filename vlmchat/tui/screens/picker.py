@@ -83,17 +83,6 @@ class Picker(ModalScreen[list[Path] | None]):
 
     DEFAULT_CSS = """
     Picker {
-        #picker-dialog {
-            width: 96%;
-            max-width: 140;
-            height: 92%;
-            padding: 0 1;
-            background: $surface;
-            border: round $border;
-            border-title-color: $primary;
-            border-title-style: bold;
-            border-subtitle-color: $muted;
-        }
         #picker-fields {
             height: 1;
             margin: 0 0 1 0;
@@ -173,7 +162,7 @@ class Picker(ModalScreen[list[Path] | None]):
 
     def compose(self) -> ComposeResult:
         """Lay out path and filter, the folder, the preview, and facts."""
-        with VerticalGroup(id="picker-dialog") as dialog:
+        with VerticalGroup(id="picker-dialog", classes="dialog") as dialog:
             dialog.border_title = f"Attach {self._kind.name}"
             dialog.border_subtitle = _KEYS
             with HorizontalGroup(id="picker-fields"):
