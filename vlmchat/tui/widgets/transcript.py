@@ -395,6 +395,7 @@ class Transcript(VerticalScroll):
             if item.widget is not None:
                 rows += _rows(item.widget) or item.guess(self.size.width)
                 item.widget.styles.clear_rule("position")
+                item.widget.refresh(layout=True)  # clearing a rule does not ask for it
         self._low -= len(items)
         spare = self._above - rows
         # The guesses were wrong by this much; it shows only where nothing is left above.
