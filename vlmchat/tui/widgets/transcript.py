@@ -97,7 +97,7 @@ class Transcript(VerticalScroll):
 
         Widgets of that height would do the same, but Textual's map of what is where grows with it.
         """
-        aside = self.size.width + 10
+        aside = 10_000
         moved = []
         for item in placements:
             down = self._above + (self._below if item.widget is self._end else 0)
