@@ -12,7 +12,7 @@ from tests.engine_process import EngineProcess
 from tests.terminal import Terminal
 from vlmchat.chat.openai import data_url
 
-pytestmark = [pytest.mark.registry, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.registry, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

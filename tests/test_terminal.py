@@ -40,7 +40,7 @@ def is_speaking(question: str) -> Callable[[str], bool]:
 
 
 def footnotes(screen: str) -> int:
-    return len(re.findall(r"first token \d", screen))
+    return len(re.findall(r"first token \d\S* s · \d\S* tokens/s · \d", screen))
 
 
 def test_a_whole_conversation(model: Path, tmp_path: Path) -> None:

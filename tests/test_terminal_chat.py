@@ -18,6 +18,8 @@ from tests.small_disk import small_disk
 from tests.terminal import Terminal
 from vlmchat.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["small_disk"]
 
 STORY = Reply(["Once ", "upon ", "a time. "], delay=0.03, forever=True)

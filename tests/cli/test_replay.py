@@ -17,6 +17,8 @@ from vlmchat import paths
 from vlmchat.chat.conversation import Entry, Provenance
 from vlmchat.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 def entries() -> list[Entry]:
     """Return all messages of the only conversation, in the order they were said."""

@@ -9,6 +9,8 @@ from tests.plain.piping import piped
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.commands.registry import COMMANDS
 
+pytestmark = pytest.mark.slow
+
 _ARGUMENTS = {
     "rename": "A title",
     "system": "Be brief.",

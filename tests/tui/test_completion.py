@@ -128,7 +128,7 @@ async def test_escape_closes_the_list_and_nothing_else() -> None:
 async def test_the_mouse() -> None:
     async with _composing() as chat:
         await chat.pilot.press("slash")
-        await chat.pilot.click(CompletionPopup, offset=(5, 5))
+        await chat.pilot.click(CompletionPopup, offset=(5, 6))
         assert chat.composer.text == "/set "
         assert chat.composer.has_focus
 

@@ -94,7 +94,7 @@ async def test_from_the_settings_the_command_line_and_for_new_conversations() ->
             await chat.ready()
             assert chat.session.system == prompts.resolved("@signs")
             set_value("chat.system", "@charts")
-            await chat.pilot.press("f3")
+            await chat.pilot.press("f5")
             await chat.until(lambda: chat.app.screen is not chat.screen)
             from vlmchat.settings import load_settings
 

@@ -13,6 +13,8 @@ from tests.tui.driving import chatting
 from vlmchat.text import visible_line
 from vlmchat.tui.widgets import sidebar
 
+pytestmark = pytest.mark.slow
+
 SIZES = ((80, 24), (120, 40), (200, 60))
 
 

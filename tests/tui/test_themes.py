@@ -24,6 +24,8 @@ from vlmchat.tui.widgets.queue import QueueRow
 from vlmchat.tui.widgets.transcript import Transcript
 from vlmchat.tui.widgets.turns import TurnView
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = {path.stem: load_theme(path) for path in paths.shipped_themes_dir().glob("*.toml")}
 # The terminal decides what its sixteen colours look like: no file can promise a contrast.
 WITH_COLOURS = sorted(name for name, theme in SHIPPED.items() if not theme.ansi)

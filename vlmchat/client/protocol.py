@@ -1,6 +1,6 @@
 """What goes to an engine and what comes back: plain values, no network."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
 
@@ -20,6 +20,13 @@ class Sampling:
     max_tokens: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+
+    def with_set(self, other: "Sampling") -> "Sampling":
+        """Return these parameters with those instead that are set in `other`."""
+        unset = Sampling()
+        names = [item.name for item in fields(self)]
+        values = {name: getattr(other, name) for name in names}
+        return replace(self, **{k: v for k, v in values.items() if v != getattr(unset, k)})
 
     def as_fields(self) -> dict[str, Any]:
         """Return the request fields of the parameters that are set."""

@@ -73,9 +73,10 @@ class ChatScreen(Writing):
     def connect(self, engine: EngineKeeper, settings: "Settings") -> None:
         """Take the engine and the settings, and begin to answer what is queued."""
         self.session.engine = engine
-        self.session.sampling = settings.sampling.as_sampling()
+        # What was set while the settings were still being read stays set.
+        self.session.sampling = settings.sampling.as_sampling().with_set(self.session.sampling)
         if not self.session.tree.roots:  # a conversation that was brought back has its own
-            self.session.system = settings.chat.system
+            self.session.system = self.session.system or settings.chat.system
         elif self.settings_in_use.asks_for("chat", "system"):
             self.session.set_system(settings.chat.system)
             self.run_worker(self.show_system(), group="notices")
