@@ -7,7 +7,7 @@ from pathlib import Path
 
 from textual._context import visible_screen_stack
 from textual.strip import Strip
-from textual.widgets import Input, OptionList
+from textual.widgets import OptionList
 from textual.worker import WorkerState
 
 from tests.snapshots.world import LOADING, READY, StillEngine
@@ -230,17 +230,10 @@ async def adjusting(walk: Walk) -> None:
 
 
 async def questions(walk: Walk) -> None:
-    """The question whether to fetch, and the palette."""
+    """The question whether to fetch."""
     chat = walk.chat
     chat.app.push_screen(AllowFetch("pictures.example.org", redirected=True))
     await walk.see("allow-fetch", "Fetch this picture")
-    await walk.close()
-    await chat.pilot.press("ctrl+p")
-    await chat.until(lambda: "Attach" in chat.text())
-    await walk.see("palette", "Search")
-    await chat.pilot.press(*"comp")
-    await chat.until(lambda: chat.app.screen.query_one(Input).value == "comp")
-    await walk.see("palette-search", "Compare")
     await walk.close()
 
 
