@@ -3,10 +3,11 @@
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalGroup
-from textual.widgets import Footer, Static
+from textual.widgets import Footer
 
 from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.media.permissions import Permissions, RememberedPermissions
@@ -24,7 +25,7 @@ from vlmchat.tui.widgets.chips import Chips
 from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer
 from vlmchat.tui.widgets.queue import QueueList
-from vlmchat.tui.widgets.status import LoadingLine, StandingWarning, StatusBar, StatusFacts
+from vlmchat.tui.widgets.status import LoadingLine, NewText, StandingWarning, StatusBar, StatusFacts
 from vlmchat.tui.widgets.transcript import Item, Transcript
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class ChatScreen(Writing):
         """Lay out the chat from top to bottom."""
         yield StandingWarning()
         yield self.transcript
-        yield Static("↓ new text below (End)", id="behind")
+        yield NewText()
         yield LoadingLine()
         yield QueueList()
         with VerticalGroup(id="prompt"):
@@ -242,6 +243,10 @@ class ChatScreen(Writing):
             )
         )
         self.refresh_bindings()
+
+    @on(NewText.Wanted)
+    def _wanted(self) -> None:
+        self.transcript.follow()
 
     def _show_behind(self, behind: bool) -> None:
         self.query_one("#behind").display = behind

@@ -115,12 +115,6 @@ class FileList(ScrollView, can_focus=True):
         if self.current != before:
             self.post_message(self.Moved())
 
-    def unmark_all(self) -> None:
-        """Mark nothing."""
-        self.marked.clear()
-        self.refresh()
-        self.post_message(self.Marked())
-
     @property
     def _last(self) -> int:
         return max(0, len(self.entries) - 1)

@@ -8,6 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from textual.app import ComposeResult
 from textual.containers import HorizontalGroup
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import ProgressBar, Static
 
 from vlmchat.client.protocol import EngineStatus, ModelInfo
@@ -208,3 +209,17 @@ class StandingWarning(Static):
         """Show the sentence."""
         self.update(Content(f"⚠ {visible_line(sentence)}"))
         self.display = True
+
+
+class NewText(Static):
+    """Says that there is newer text below what is looked at; a click leads there."""
+
+    class Wanted(Message):
+        """The person wants to see it."""
+
+    def __init__(self) -> None:
+        super().__init__("↓ new text below (Page Down, or click here)", id="behind")
+
+    def on_click(self) -> None:
+        """Ask to be led there."""
+        self.post_message(self.Wanted())
