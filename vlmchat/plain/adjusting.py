@@ -204,11 +204,11 @@ class Adjusting(Opening):
         Raises:
             UsageError: there is no terminal for it, or no editor.
         """
-        from vlmchat.tui.external_editor import edit_text_here
+        from vlmchat.tui.external_editor import edit_text
 
         if not self.reader.interactive:
             raise UsageError("An editor needs a terminal: write the question as a line instead.")
-        return await edit_text_here(text)
+        return await edit_text(text)
 
     def open_history(self, query: str = "") -> None:
         """List what was asked before, and ask one of it again."""

@@ -49,8 +49,6 @@ class Base:
         self.reader = reader
         self.overrides = overrides
         self.attachments = Attachments(lambda: None, self._complain)
-        # The keys of the screen do nothing here: sentences name commands instead.
-        self.keys: dict[str, tuple[str, ...]] = {}
         self.library: Conversations | None = None
         self.permissions = KeptPermissions((), self.then, self._complain)
         self.remembered = Remembered()
@@ -62,6 +60,10 @@ class Base:
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Saying -----------------------------------------------------------------------------------
+
+    def key_or_command(self, name: str) -> str:
+        """Return how a command is typed: the keys of the screen do nothing here."""
+        return f"/{name}"
 
     def notice(self, text: str, kind: "NoticeKind" = "note") -> None:
         """Say one sentence."""

@@ -188,7 +188,7 @@ class Opening(Base):
 
     def open_viewer(self, which: str = "") -> None:
         """Open a picture of the conversation in the desktop's viewer, or say what it is."""
-        from vlmchat.tui.media_actions import index_of
+        from vlmchat.tui.pictures import index_of
 
         asked = [item for turn in self.session.path for item in turn.media]
         media = [*asked, *self.attachments.media]

@@ -160,20 +160,21 @@ class ChatApp(App[str]):
 
     def copy_to_clipboard(self, text: str) -> None:
         """Put `text` on the clipboard: by OSC 52 (also over SSH), and by the desktop's own tool."""
-        from vlmchat.tui.clipboard import give_to_desktop
+        from vlmchat.tui.clipboard import copying_tool, give
 
         # Half a surrogate pair cannot be sent.
         text = text.encode("utf-8", "replace").decode("utf-8")
         super().copy_to_clipboard(text)
-        give_to_desktop(self, text)
+        if command := copying_tool():
+            # A tool that fails leaves what the terminal did.
+            work = give(command, text)
+            self.run_worker(work, group="copy", exclusive=True, exit_on_error=False)
 
     def action_help_quit(self) -> None:
         """Say how to quit to whoever pressed Ctrl+C for it."""
-        from vlmchat.tui.key_names import key_or_command
-
         chat = self.screen_stack[0]
         assert isinstance(chat, ChatScreen)
-        self.notify(f"{key_or_command(chat, 'quit')} quits.", markup=False)
+        self.notify(f"{chat.key_or_command('quit')} quits.", markup=False)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give themes that do not know it a colour for secondary text, of AA contrast."""

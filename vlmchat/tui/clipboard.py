@@ -12,14 +12,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from vlmchat.errors import MediaError, VlmchatError
 from vlmchat.text import human_bytes
 from vlmchat.tui.pasted import expand
-
-if TYPE_CHECKING:
-    from textual.app import App
 
 SECONDS = 3.0
 MOST_BYTES = 64_000_000
@@ -254,15 +251,6 @@ def copying_tool() -> tuple[str, ...]:
     if sys.platform == "win32" or "WSL_DISTRO_NAME" in os.environ:
         candidates.append(("clip.exe",))
     return next((command for command in candidates if shutil.which(command[0])), ())
-
-
-def give_to_desktop(app: "App[object] | App[str]", text: str) -> None:
-    """Put `text` on the desktop's clipboard, by its own tool if it has one.
-
-    Returns at once; a tool that fails leaves what the terminal did.
-    """
-    if command := copying_tool():
-        app.run_worker(give(command, text), group="copy", exclusive=True, exit_on_error=False)
 
 
 async def give(command: Sequence[str], text: str) -> None:

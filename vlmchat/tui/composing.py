@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 async def edit_draft(chat: "ChatScreen", text: str = "") -> None:
     """Let the person go on with the draft in their editor; `text` is used when there is none."""
     from vlmchat.tui.external_editor import edit_text
+    from vlmchat.tui.suspending import run_apart
 
     draft = chat.composer.text
     try:
-        edited = await edit_text(chat.app, draft or text)
+        edited = await edit_text(draft or text, partial(run_apart, chat.app))
     except VlmchatError as error:
         chat.notice(str(error), "error")
         return

@@ -23,7 +23,6 @@ class Front(Protocol):
 
     Attributes:
         engine_changer: changes which engine the session has.
-        keys: the keys of each command, by its name.
         session: the present conversation.
         attachments: what goes with the next question.
     """
@@ -31,7 +30,6 @@ class Front(Protocol):
     session: ChatSession
     attachments: Attachments
     engine_changer: EngineChanger
-    keys: dict[str, tuple[str, ...]]
 
     @property
     def conversations(self) -> "Conversations":
@@ -48,6 +46,9 @@ class Front(Protocol):
     @property
     def settings(self) -> "Settings | None":
         """The settings that hold now; ``None`` while they are being read."""
+
+    def key_or_command(self, name: str) -> str:
+        """Return a command's key for a person to read; how it is typed when it has none."""
 
     def notice(self, text: str, kind: NoticeKind = "note") -> None:
         """Say one sentence."""

@@ -11,14 +11,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vlmchat import paths
 from vlmchat.chat.messages import Media
 from vlmchat.errors import UsageError, VlmchatError
-
-if TYPE_CHECKING:
-    from textual.widget import Widget
 
 # By the medium's type, not by its name, which nobody vouches for.
 _SUFFIXES = {
@@ -42,18 +38,6 @@ async def open_external(media: Media) -> None:
         VlmchatError: the copy cannot be written.
     """
     await asyncio.to_thread(_open, media)
-
-
-def open_or_tell(widget: "Widget", media: Media) -> None:
-    """Open a medium for `widget`, and tell the person what came of it."""
-
-    async def opening() -> None:
-        try:
-            await open_external(media)
-        except VlmchatError as error:
-            widget.app.notify(str(error), severity="error", markup=False)
-
-    widget.app.run_worker(opening(), group="open-external")
 
 
 def opener() -> list[str]:

@@ -6,7 +6,6 @@ from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
 from vlmchat.tui import completing
 from vlmchat.tui.commands.base import Command, Found
-from vlmchat.tui.key_names import key_or_command
 from vlmchat.tui.tree import Turn
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class _WhileIdle(_AboutReply):
     def available(self, chat: "Front") -> str | None:
         """Need an answer that is complete."""
         if chat.session.answering:
-            return f"The model is answering: stop it first ({key_or_command(chat, 'stop')})."
+            return f"The model is answering: stop it first ({chat.key_or_command('stop')})."
         return super().available(chat)
 
 
@@ -80,7 +79,7 @@ class Edit(Command):
     def available(self, chat: "Front") -> str | None:
         """Need a turn, and the model at rest."""
         if chat.session.answering:
-            return f"The model is answering: stop it first ({key_or_command(chat, 'stop')})."
+            return f"The model is answering: stop it first ({chat.key_or_command('stop')})."
         return None if _chosen(chat) is not None else "Nothing was said yet."
 
     async def run(self, chat: "Front", argument: str) -> None:
@@ -130,7 +129,7 @@ class Fork(Command):
     def available(self, chat: "Front") -> str | None:
         """Need something said, and the model at rest."""
         if chat.session.answering:
-            return f"The model is answering: stop it first ({key_or_command(chat, 'stop')})."
+            return f"The model is answering: stop it first ({chat.key_or_command('stop')})."
         return None if chat.session.path else "Nothing was said yet."
 
     async def run(self, chat: "Front", argument: str) -> None:

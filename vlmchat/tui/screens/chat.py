@@ -16,7 +16,6 @@ from vlmchat.tui.commands import bindings, registry
 from vlmchat.tui.commands.base import Command
 from vlmchat.tui.completing import offers
 from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
-from vlmchat.tui.key_names import key_or_command
 from vlmchat.tui.question import NoticeKind, Question
 from vlmchat.tui.screens.writing import Writing
 from vlmchat.tui.session import ChatSession
@@ -215,7 +214,7 @@ class ChatScreen(Writing):
         self._show_state()
 
     def _advice(self, event: EngineFailed) -> list[str]:
-        log = key_or_command(self, "log")
+        log = self.key_or_command("log")
         if event.restarting:
             return [f"It is being restarted; {log} shows the last lines of its log."]
         if self.session.engine.kind == "remote":

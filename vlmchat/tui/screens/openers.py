@@ -116,7 +116,7 @@ class Openers(Screen[None]):
         """Show keys and commands."""
         from vlmchat.tui.screens.pager import HelpPager
 
-        self.app.push_screen(HelpPager(self.front.keys))
+        self.app.push_screen(HelpPager(self.chat.keys))
 
     def open_themes(self) -> None:
         """Let the person choose a theme."""
