@@ -10,7 +10,7 @@ from textual.widgets.markdown import MarkdownBlock
 from tests.fake_engine import FakeEngine, Reply, Script, running
 from tests.pictures import saved
 from tests.tui.driving import Chat, chatting, remote, scripted, shown
-from vlmchat.tui.commands.registry import COMMANDS
+from vlmchat.talk.commands.registry import COMMANDS
 from vlmchat.tui.widgets.answer import Answer, AnswerText, PieceReader
 from vlmchat.tui.widgets.queue import QueueRow
 from vlmchat.tui.widgets.status import LoadingLine, StatusBar

@@ -12,8 +12,8 @@ from tests.fake_engine import FakeEngine, running
 from tests.pictures import encoded, saved
 from tests.tui.driving import Chat, chatting, remote
 from vlmchat.errors import MediaError
-from vlmchat.tui import clipboard
-from vlmchat.tui.clipboard import copying_tool, read_clipboard
+from vlmchat.talk.desktop import clipboard
+from vlmchat.talk.desktop.clipboard import copying_tool, read_clipboard
 
 # The content lies in a folder, one file a kind, its name with ! for the slash.
 _WL_PASTE = """

@@ -13,11 +13,10 @@ from textual.geometry import Region
 from tests.fake_engine import FakeEngine, Reply, Script, running
 from tests.pictures import saved
 from tests.tui.driving import Chat, chatting, remote
-from vlmchat.tui import completing
-from vlmchat.tui.commands import registry
-from vlmchat.tui.commands.base import Command, Completion, Completions, Found
-from vlmchat.tui.front import Front
-from vlmchat.tui.pasted import escape, last_word, parse_paths, split_urls, split_words
+from vlmchat.talk.commands import completing, registry
+from vlmchat.talk.commands.base import Command, Completion, Completions, Found
+from vlmchat.talk.desktop.pasted import escape, last_word, parse_paths, split_urls, split_words
+from vlmchat.talk.front import Front
 from vlmchat.tui.widgets.completion import MOST_ROWS, CompletionPopup
 from vlmchat.tui.widgets.transcript import Transcript
 

@@ -11,7 +11,7 @@ from tests.fake_engine import FakeEngine, Reply, Script, running
 from tests.terminal import Terminal
 from tests.tui.driving import chatting, remote
 from vlmchat.errors import UsageError
-from vlmchat.tui.external_editor import editor_command
+from vlmchat.talk.desktop.external_editor import editor_command
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from textual.widgets import Input, OptionList
 
 from tests.fake_engine import FakeEngine, Reply, Script, running
 from tests.tui.driving import Chat, chatting, remote
-from vlmchat.tui.history import Remembered, Walk, gather, gather_newest, matching
+from vlmchat.talk.history import Remembered, Walk, gather, gather_newest, matching
 from vlmchat.tui.screens.history_search import HistorySearch
 
 

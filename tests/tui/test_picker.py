@@ -12,7 +12,7 @@ from tests.pictures import encoded, saved
 from tests.tui.driving import Chat
 from tests.tui.test_pictures import talking
 from vlmchat.errors import UsageError
-from vlmchat.tui.folder import Entry, FileKind, in_order, natural, scan
+from vlmchat.talk.desktop.folder import Entry, FileKind, in_order, natural, scan
 from vlmchat.tui.screens.picker import Picker
 from vlmchat.tui.widgets.canvas import Canvas
 from vlmchat.tui.widgets.file_list import FileList

@@ -6,21 +6,21 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.talk.attachments import Attachments
+from vlmchat.talk.history import Remembered
+from vlmchat.talk.permissions import KeptPermissions
 from vlmchat.text import human_bytes, visible_line
-from vlmchat.tui.attachments import Attachments
-from vlmchat.tui.history import Remembered
-from vlmchat.tui.permissions import KeptPermissions
 
 if TYPE_CHECKING:
     from vlmchat.chat.messages import Media
     from vlmchat.plain.out import Out
     from vlmchat.plain.reading import Reader
     from vlmchat.settings import Settings
-    from vlmchat.tui.conversations import Conversations
-    from vlmchat.tui.engine_change import EngineChanger
-    from vlmchat.tui.question import NoticeKind
-    from vlmchat.tui.session import ChatSession
-    from vlmchat.tui.tree import Turn
+    from vlmchat.talk.engine_change import EngineChanger
+    from vlmchat.talk.keeping.conversations import Conversations
+    from vlmchat.talk.question import NoticeKind
+    from vlmchat.talk.session import ChatSession
+    from vlmchat.talk.turns.tree import Turn
 
 _T = TypeVar("_T")
 MOST_LISTED = 50

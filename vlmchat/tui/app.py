@@ -20,25 +20,25 @@ from textual.screen import Screen
 
 from vlmchat import paths
 from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.talk.starting import keeper_for, open_store
+from vlmchat.talk.theme_files import theme_files
 from vlmchat.text import visible_line
 from vlmchat.tui.motion import apply_motion, still
 from vlmchat.tui.no_color import colour_filters
 from vlmchat.tui.screens.chat import ChatScreen
-from vlmchat.tui.starting import keeper_for, open_store
 from vlmchat.tui.terminal import Abilities, PictureStyle, picture_style
-from vlmchat.tui.theme_files import theme_files
 from vlmchat.tui.themes import DEFAULT_THEME, first_theme, load_theme, no_color
 from vlmchat.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
-    from vlmchat.tui.engine_keeper import EngineKeeper
+    from vlmchat.talk.engine_keeper import EngineKeeper
 
 Overrides = Mapping[str, Mapping[str, Any]]
 
 
 def _command_provider() -> type[Provider]:
-    from vlmchat.tui.commands.palette import CommandProvider
+    from vlmchat.tui.palette import CommandProvider
 
     return CommandProvider
 
@@ -55,7 +55,7 @@ def _prepare(overrides: Overrides) -> "Settings":
     )
     import vlmchat.client.supervisor
     import vlmchat.media.images
-    import vlmchat.tui.recorder
+    import vlmchat.talk.keeping.recorder
     import vlmchat.tui.widgets.turns  # noqa: F401
 
     return settings
@@ -160,7 +160,7 @@ class ChatApp(App[str]):
 
     def copy_to_clipboard(self, text: str) -> None:
         """Put `text` on the clipboard: by OSC 52 (also over SSH), and by the desktop's own tool."""
-        from vlmchat.tui.clipboard import copying_tool, give
+        from vlmchat.talk.desktop.clipboard import copying_tool, give
 
         # Half a surrogate pair cannot be sent.
         text = text.encode("utf-8", "replace").decode("utf-8")
@@ -226,9 +226,9 @@ class ChatApp(App[str]):
 
     async def _keep(self, screen: ChatScreen) -> None:
         """Have the conversation saved from here on, and bring the last one back if asked to."""
-        from vlmchat.tui.conversations import Conversations
-        from vlmchat.tui.library import Library
-        from vlmchat.tui.store_recorder import StoreRecorder
+        from vlmchat.talk.keeping.conversations import Conversations
+        from vlmchat.talk.keeping.library import Library
+        from vlmchat.talk.keeping.store_recorder import StoreRecorder
 
         def trouble(sentence: str) -> None:
             screen.notice(sentence, "error")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from vlmchat.chat.messages import Media
 from vlmchat.errors import UsageError, VlmchatError
-from vlmchat.tui.pictures import index_of, pictures_of
+from vlmchat.talk.pictures import index_of, pictures_of
 
 if TYPE_CHECKING:
     from textual.widget import Widget
@@ -65,7 +65,7 @@ async def _show(chat: "ChatScreen", use: "MediaUse") -> None:
 
 def open_or_tell(widget: "Widget", media: Media) -> None:
     """Open a medium for `widget`, and tell the person what came of it."""
-    from vlmchat.tui.open_external import open_external
+    from vlmchat.talk.desktop.open_external import open_external
 
     async def opening() -> None:
         try:

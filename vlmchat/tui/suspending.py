@@ -9,7 +9,7 @@ from typing import Any
 from textual.app import App, SuspendNotSupported
 
 from vlmchat.errors import UsageError
-from vlmchat.tui.external_editor import run_editor
+from vlmchat.talk.desktop.external_editor import run_editor
 
 
 async def run_apart(app: App[Any], command: list[str]) -> int:

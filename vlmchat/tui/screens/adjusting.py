@@ -9,9 +9,9 @@ from textual.binding import ActiveBinding
 
 from vlmchat.chat.messages import Detail
 from vlmchat.client.protocol import Sampling
+from vlmchat.talk.commands import registry
+from vlmchat.talk.engine_change import EngineChanger
 from vlmchat.tui.apply_settings import SettingsInUse
-from vlmchat.tui.commands import registry
-from vlmchat.tui.engine_change import EngineChanger
 from vlmchat.tui.key_names import keys_title
 from vlmchat.tui.keys import NO_KEY, apply_keys
 from vlmchat.tui.screens.beside import Beside
@@ -97,8 +97,8 @@ class Adjusting(Beside):
 
     async def change_setting(self, argument: str) -> None:
         """Tell or change one setting."""
+        from vlmchat.talk.setting_line import tell_or_change
         from vlmchat.tui.app import ChatApp
-        from vlmchat.tui.setting_line import tell_or_change
 
         app = self.app
         assert isinstance(app, ChatApp)

@@ -14,9 +14,9 @@ from textual.widgets.markdown import (
     TableOfContentsType,
 )
 
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.text import visible, visible_line
 from vlmchat.tui.markdown_parts import WHOLE, Parser, cut_of, split
-from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets.fence import CodeFence
 
 _SAFE_LINKS = ("http://", "https://")
