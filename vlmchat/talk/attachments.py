@@ -1,4 +1,4 @@
-"""What goes with the next question: files are read in the order they were named. No widgets."""
+"""What goes with the next question: files are read in the order they were named."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,6 +1,6 @@
 """Keeps an engine for the chat: brings it up, says how it stands, restarts it when it dies.
 
-No widgets: changes are told through one callback, so that tests and other fronts can listen too.
+Changes are told through one callback, so that tests and other fronts can listen too.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What was asked before, and walking through it. No Textual in here."""
+"""What was asked before, and walking through it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What waits in the queue, and what the program says itself. No widgets."""
+"""What waits in the queue, and what the program says itself."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias

@@ -1,4 +1,4 @@
-"""One setting told or changed by a line: what follows ``/settings``. No widgets."""
+"""One setting told or changed by a line: what follows ``/settings``."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What every front starts with: the engine the settings ask for, and the store. No widgets."""
+"""What every front starts with: the engine the settings ask for, and the store."""
 
 from typing import TYPE_CHECKING
 

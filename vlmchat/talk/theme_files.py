@@ -1,4 +1,4 @@
-"""Where theme files are. What is in them is read by `themes`, which knows Textual."""
+"""Where theme files are. What is in them is read by `vlmchat.tui.themes`, which knows Textual."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""All commands. What the screen makes of them is in `bindings`, which knows Textual."""
+"""All commands. What the screen makes of them is in `vlmchat.tui.bindings`, which knows Textual."""
 
 import re
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""Reading folders for the picker: in a worker thread, piece by piece. No widgets."""
+"""Reading folders for the picker: in a worker thread, piece by piece."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Going from one conversation to another, and what is done with whole conversations. No widgets."""
+"""Going from one conversation to another, and what is done with whole conversations."""
 
 import time
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What differs between two texts. No widgets."""
+"""What differs between two texts."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is known about how a reply came about. No widgets."""
+"""What is known about how a reply came about."""
 
 from collections.abc import Iterator
 from datetime import datetime

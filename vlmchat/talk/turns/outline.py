@@ -1,4 +1,4 @@
-"""The tree of a conversation as an outline. No widgets."""
+"""The tree of a conversation as an outline."""
 
 from collections.abc import Iterator
 

@@ -1,6 +1,6 @@
 """The conversation in memory: a tree of turns with a path through it.
 
-It is the truth while the chat runs, whether or not anything is saved. No widgets.
+It is the truth while the chat runs, whether or not anything is saved.
 """
 
 import time
