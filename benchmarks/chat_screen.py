@@ -179,8 +179,8 @@ def inside(home: Path, tokens: int) -> None:
     """Be the program in the pseudo-terminal."""
     os.environ["VLMCHAT_HOME"] = str(home)
     from vlmchat.client.protocol import EngineStatus, ModelInfo
+    from vlmchat.talk.engine_keeper import NoEngine
     from vlmchat.tui.app import ChatApp
-    from vlmchat.tui.engine_keeper import NoEngine
 
     pretended = Pretended(tokens)
 

@@ -15,11 +15,11 @@ from textual.widget import Widget
 from tests.fake_engine import Script
 from vlmchat.client.supervisor import EngineOptions, LocalEngine
 from vlmchat.settings import Settings
+from vlmchat.talk.engine_keeper import EngineKeeper, LocalKeeper
+from vlmchat.talk.session import ChatSession
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.tui.app import ChatApp
-from vlmchat.tui.engine_keeper import EngineKeeper, LocalKeeper
 from vlmchat.tui.screens.chat import ChatScreen
-from vlmchat.tui.session import ChatSession
-from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets.answer import AnswerText
 from vlmchat.tui.widgets.composer import Composer
 from vlmchat.tui.widgets.turns import AnswerTurn, Notice, QuestionTurn

@@ -9,7 +9,7 @@ from textual.widgets import ProgressBar
 from tests.fake_engine import FakeEngine, Reply, Script, running
 from tests.pictures import saved
 from tests.tui.driving import Chat, chatting, remote, scripted, shown
-from vlmchat.tui.commands.registry import COMMANDS
+from vlmchat.talk.commands.registry import COMMANDS
 from vlmchat.tui.markdown.growing import whole
 from vlmchat.tui.widgets.answer import AnswerText, PieceReader
 from vlmchat.tui.widgets.queue import QueueRow

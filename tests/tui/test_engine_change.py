@@ -16,7 +16,7 @@ from vlmchat.client.supervisor import EngineOptions, LocalEngine
 from vlmchat.config_file import set_value
 from vlmchat.errors import UsageError
 from vlmchat.settings import Settings
-from vlmchat.tui.engine_keeper import EngineKeeper, LocalKeeper
+from vlmchat.talk.engine_keeper import EngineKeeper, LocalKeeper
 
 
 def _named(name: str) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from textual.style import Style
 from textual.widget import Widget
 from textual.widgets import Static
 
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.text import visible, visible_line
 from vlmchat.tui.markdown.growing import Growing, whole
 from vlmchat.tui.markdown.rows import Block, Row
-from vlmchat.tui.tree import Turn
 
 _SAFE_LINKS = ("http://", "https://")
 # Text is drawn so often while it streams, and at most so large a share of the time goes into it.

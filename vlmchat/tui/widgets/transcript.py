@@ -18,7 +18,7 @@ from textual.layout import WidgetPlacement
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from vlmchat.tui.tree import Turn
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.tui.widgets.welcome import Welcome
 
 # Turns are made before they come into sight: so many screens before, and at most so many at once.

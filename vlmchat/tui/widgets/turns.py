@@ -9,10 +9,10 @@ from textual.containers import VerticalGroup
 from textual.content import Content
 from textual.widgets import Static
 
+from vlmchat.talk.question import NoticeKind
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.text import visible, visible_line
-from vlmchat.tui.commands.bindings import turn_bindings
-from vlmchat.tui.question import NoticeKind
-from vlmchat.tui.tree import Turn
+from vlmchat.tui.bindings import turn_bindings
 from vlmchat.tui.widgets.answer import LONG, Answer, AnswerText, AnswerView, Footnote
 from vlmchat.tui.widgets.picture import PictureFlow
 from vlmchat.tui.widgets.transcript import Item, Transcript
