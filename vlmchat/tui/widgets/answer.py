@@ -176,8 +176,8 @@ class AnswerText(Widget):
         return drawn
 
     def _strip(self, row: Row, before: int, width: int) -> Strip:
-        base = self.visual_style
-        ground = base + self._style(f".{row.ground}") if row.ground else base
+        # Not `partial`, which loses an opaque background.
+        ground = self.get_visual_style(row.ground) if row.ground else self.visual_style
         text = row.text
         line = before + row.line
         selection = self.text_selection
