@@ -5,7 +5,6 @@ only then are settings, HTTP and picture libraries imported and the engine start
 """
 
 import asyncio
-import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +22,7 @@ from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.talk.starting import keeper_for, open_store
 from vlmchat.talk.theme_files import theme_files
 from vlmchat.text import visible_line
+from vlmchat.tui.collecting import collect_when_quiet
 from vlmchat.tui.motion import apply_motion, still
 from vlmchat.tui.no_color import colour_filters
 from vlmchat.tui.screens.chat import ChatScreen
@@ -220,9 +220,7 @@ class ChatApp(App[str]):
         if self._first_files:
             screen.attach(self._first_files)
         self._watch_themes(screen)
-        # What was made by now stays for good: looking through it again and again for garbage
-        # would hold up the screen for as long as several frames.
-        gc.freeze()
+        self.run_worker(collect_when_quiet(), group="collecting")
 
     async def _keep(self, screen: ChatScreen) -> None:
         """Have the conversation saved from here on, and bring the last one back if asked to."""

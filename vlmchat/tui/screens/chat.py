@@ -157,10 +157,10 @@ class ChatScreen(Writing):
     def _follow(self, answer: "Answer") -> None:
         """Draw an answer while it grows."""
         from vlmchat.tui.widgets.answer import AnswerFlow
-        from vlmchat.tui.widgets.turns import AnswerPlaces
+        from vlmchat.tui.widgets.turns import view_of
 
-        places = AnswerPlaces(self.transcript, answer, self._place)
-        self._flows[answer.turn] = AnswerFlow(answer, places)
+        turn = answer.turn
+        self._flows[turn] = AnswerFlow(answer, lambda: view_of(self.transcript, turn))
 
     def _place(self, turn: Turn) -> tuple[int, int]:
         siblings = self.session.tree.siblings(turn)

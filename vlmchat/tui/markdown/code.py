@@ -7,7 +7,6 @@ every kind of token has one of the theme's colours, which the theme's tests hold
 
 from textual.content import Content
 from textual.highlight import HighlightTheme, highlight
-from textual.widgets.markdown import MarkdownFence
 
 _COLOURS = {
     "Comment": "$muted italic",
@@ -41,10 +40,12 @@ class CodeColours(HighlightTheme):
     STYLES = {tuple(name.split(".")): style for name, style in _COLOURS.items()}  # noqa: RUF012
 
 
-class CodeFence(MarkdownFence):
-    """A block of code."""
+def highlighted(code: str, language: str) -> Content:
+    """Return code with its tokens coloured by the theme, whichever that is.
 
-    @classmethod
-    def highlight(cls, code: str, language: str, ansi: bool = False, dark: bool = False) -> Content:
-        """Return the code with its tokens coloured by the theme, whichever that is."""
-        return highlight(code, language=language or None, theme=CodeColours)
+    Args:
+        code: any text.
+        language: as it stands behind a fence's marks; unknown or empty means plain text.
+    """
+    shown = highlight(code, language=language or "text", theme=CodeColours)
+    return shown[: len(code)]  # some languages get a line break at the end
