@@ -19,8 +19,9 @@ def whole(text: str) -> list[Block]:
 class Growing:
     r"""The blocks of a text that is still being written; its line breaks are ``\n`` only.
 
-    Only the last top-level block can still change with what comes, or nearly: a link's definition
-    may come after its use. A finished text is therefore parsed whole once more.
+    Only the last two top-level blocks can still change with what comes (a lone ``2`` after a list
+    becomes an item of it), or nearly: a link's definition may come after its use. A finished text
+    is therefore parsed whole once more.
 
     Attributes:
         blocks: what there is so far.
@@ -28,8 +29,8 @@ class Growing:
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
-        self._kept = 0  # blocks before the last top-level one
-        self._open = ""  # the text of that one
+        self._kept = 0  # blocks before the last two top-level ones
+        self._open = ""  # the text of those
         self._parser = parser()
 
     def append(self, piece: str) -> None:
@@ -38,8 +39,8 @@ class Growing:
         tokens = self._parser.parse(self._open)
         kept = self.blocks[: self._kept]
         found = sorted(set(starts(tokens)))
-        if len(found) > 1:
-            line = found[-1]
+        if len(found) > 2:
+            line = found[-2]
             index = next(i for i, t in enumerate(tokens) if t.level == 0 and _from(t, line))
             kept += blocks_of(tokens[:index], not kept)
             tokens = tokens[index:]
