@@ -155,7 +155,7 @@ class Gallery(ModalScreen[GalleryChoice]):
         """Begin in the grid, and fetch what there is."""
         self.query_one(MediaGrid).focus()
         self.app.theme_changed_signal.subscribe(self, self._theme_changed)
-        self.run_worker(self._fetch, group="gallery", exclusive=True)
+        self.run_worker(self._fetch(), group="gallery", exclusive=True)
 
     async def _fetch(self) -> None:
         try:

@@ -72,7 +72,7 @@ class HistorySearch(ModalScreen[str | None]):
     def on_mount(self) -> None:
         """Read the history."""
         self.query_one(Input).focus()
-        self.run_worker(self._read, group="history", exclusive=True)
+        self.run_worker(self._read(), group="history", exclusive=True)
 
     async def _read(self) -> None:
         self._entries = await self._source(SEARCHED)

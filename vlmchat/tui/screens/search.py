@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from textual import on
@@ -67,7 +66,7 @@ class _Finder(ModalScreen[_T | None], Generic[_T]):
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
-        self.run_worker(partial(self._look, event.value), group="search", exclusive=True)
+        self.run_worker(self._look(event.value), group="search", exclusive=True)
 
     async def _look(self, text: str) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -160,7 +159,7 @@ class Viewer(ModalScreen[None]):
         self._image, self._trouble = None, ""
         self._show_text()
         self.query_one(Canvas).show(None, "…")
-        self.run_worker(partial(self._decode, self.current), group="viewer", exclusive=True)
+        self.run_worker(self._decode(self.current), group="viewer", exclusive=True)
 
     async def _decode(self, media: Media) -> None:
         from vlmchat.media.thumbnails import thumbnail
@@ -198,7 +197,7 @@ class Viewer(ModalScreen[None]):
 
     def _draw(self) -> None:
         if self._image is not None:
-            self.run_worker(self._redraw, group="viewer", exclusive=True)
+            self.run_worker(self._redraw(), group="viewer", exclusive=True)
 
     async def _redraw(self) -> None:
         image, room = self._image, self.query_one("#viewer-room").size

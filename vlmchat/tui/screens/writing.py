@@ -1,7 +1,6 @@
 """The part of the chat screen that is written in: composer, queue, attachments."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from textual import events, on
@@ -110,9 +109,7 @@ class Writing(Adjusting):
             # What was typed while the chat was being opened goes before what was typed long ago.
             self.session.recorder.drafted(self.composer.text)
         else:
-            self.run_worker(
-                partial(self._take_draft, self.composer.text), group="draft", exclusive=True
-            )
+            self.run_worker(self._take_draft(self.composer.text), group="draft", exclusive=True)
 
     async def _take_draft(self, before: str) -> None:
         """Put the draft of this conversation into the composer, unless something was typed."""

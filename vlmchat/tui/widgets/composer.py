@@ -1,7 +1,6 @@
 """Where the person writes."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -275,7 +274,7 @@ class Composer(TextArea):
         if self._walk is None:
             # Steps that come while the history is being read are taken when it is there.
             self._steps += step
-            self.run_worker(partial(self._begin_walk, self.text), group="walk", exclusive=True)
+            self.run_worker(self._begin_walk(self.text), group="walk", exclusive=True)
             return True
         text = self._walk.older(self.text) if step > 0 else self._walk.newer(self.text)
         if text is None:

@@ -71,7 +71,7 @@ class PictureCanvas(Canvas):
         self._shown.pop(self, None)
 
     def _load(self) -> None:
-        self.run_worker(self._draw, group="picture", exclusive=True)
+        self.run_worker(self._draw(), group="picture", exclusive=True)
 
     async def _draw(self) -> None:
         size = self.size.width, self.size.height

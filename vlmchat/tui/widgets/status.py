@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from rich.cells import cell_len, set_cell_size
 from textual.app import ComposeResult
@@ -70,7 +69,7 @@ class StatusBar(Static):
         if pid is None:
             self._measured(None)
         else:
-            self.run_worker(partial(self._ask, pid), group="memory", exclusive=True)
+            self.run_worker(self._ask(pid), group="memory", exclusive=True)
 
     async def _ask(self, pid: int) -> None:
         size = await asyncio.to_thread(memory_of, pid)
