@@ -11,7 +11,8 @@ from PIL import Image
 
 from tests.pictures import draw, encoded, saved
 from vlmchat.errors import MediaError
-from vlmchat.media.images import Limits, decode, load_media, media_size
+from vlmchat.media.images import decode, load_media, media_size
+from vlmchat.media.rules import Limits
 
 
 def said(path: Path) -> str:
@@ -60,7 +61,7 @@ def test_bad_files(tmp_path: Path) -> None:
     assert "not a picture" in said(tmp_path / "text.jpg")
     assert "empty (0 bytes)" in said(tmp_path / "empty.png")
     assert "cut off" in said(tmp_path / "cut.jpg")
-    limit = "900 million pixels; the most that is opened is 120 million"
+    limit = "900 million pixels; the most that is opened is 100 million"
     assert limit in said(tmp_path / "huge.png")
     assert "is a folder" in said(tmp_path)
     assert "does not exist" in said(tmp_path / "none.png")

@@ -7,7 +7,8 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from vlmchat.engine.prompt import PlannedImage
-from vlmchat.media.images import Limits, decode
+from vlmchat.media.images import decode
+from vlmchat.media.rules import Limits
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, default_grid
 
 # Activations of more tiles than this fall out of a CPU's cache and cost a third more each.

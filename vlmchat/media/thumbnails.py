@@ -17,13 +17,14 @@ from PIL import Image
 
 from vlmchat import paths
 from vlmchat.errors import MediaError, VlmchatError
-from vlmchat.media.images import DEFAULT_LIMITS, Limits, read_bytes, shrunk
+from vlmchat.media.images import read_bytes, shrunk
+from vlmchat.media.rules import Limits
 
 # Thumbnails are made in these sizes only, so that many places can share one.
 SIZES = (128, 256, 512, 1024, 2048)
 BUDGET = 96_000_000
 
-Decoder: TypeAlias = Callable[[bytes, str, tuple[int, int], Limits], Image.Image]
+Decoder: TypeAlias = Callable[[bytes, str, tuple[int, int], Limits | None], Image.Image]
 # How a medium is shown in one picture, by the first half of its media type. A video adds itself
 # here with a strip of its frames.
 DECODERS: dict[str, Decoder] = {"image": shrunk}
@@ -151,7 +152,7 @@ def thumbnail(
     size: tuple[int, int],
     name: str = "picture",
     mime: str = "image/png",
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits | None = None,
 ) -> Image.Image:
     """Return a small picture of a medium, from the cache or by decoding it; blocking.
 
