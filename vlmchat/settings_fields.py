@@ -200,7 +200,7 @@ def _field(group: str, name: str, info: FieldInfo, model: type[BaseModel]) -> Se
     kind: Kind = "text"
     levels = next((arm for arm in arms if get_origin(arm) is Literal), None)
     if levels is not None and int in arms:
-        choices = tuple(get_args(levels))  # or a number: typed, with the names on offer
+        kind, choices = "choice", tuple(get_args(levels))  # a number is typed, as a command
     elif get_origin(annotation) is Literal:
         kind, choices = "choice", tuple(get_args(annotation))
     elif get_origin(annotation) is tuple:

@@ -131,11 +131,9 @@ def tile_boxes(plan: TilePlan, width: float, height: float) -> list[Box]:
     return [*boxes, Box(0, 0, width, height)]
 
 
-def default_grid(width: int, height: int, spec: ProcessorSpec) -> tuple[int, int]:
-    """Return (rows, columns) as the library's processor cuts; (0, 0) for a single tile."""
-    if not spec.splitting:
-        return 0, 0
-    # The three steps of the library, with its own roundings.
+def resized(width: int, height: int, spec: ProcessorSpec) -> tuple[int, int]:
+    """Return the width and height to which the library brings a picture before it cuts."""
+    # The library's two steps, with its own roundings.
     ratio = width / height
     if width >= height:
         width, height = spec.longest_edge, int(spec.longest_edge / ratio)
@@ -149,7 +147,14 @@ def default_grid(width: int, height: int, spec: ProcessorSpec) -> tuple[int, int
         width, height = _MAX_IMAGE_SIZE, int(_MAX_IMAGE_SIZE / ratio)
     elif height > width and height > _MAX_IMAGE_SIZE:
         height, width = _MAX_IMAGE_SIZE, int(_MAX_IMAGE_SIZE * ratio)
-    height, width = max(height, 1), max(width, 1)
+    return max(width, 1), max(height, 1)
+
+
+def default_grid(width: int, height: int, spec: ProcessorSpec) -> tuple[int, int]:
+    """Return (rows, columns) as the library's processor cuts; (0, 0) for a single tile."""
+    if not spec.splitting:
+        return 0, 0
+    width, height = resized(width, height, spec)
     ratio, tile = width / height, spec.tile
     if width >= height:
         cols = math.ceil(width / tile)
