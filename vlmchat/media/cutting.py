@@ -2,10 +2,11 @@
 
 The pixels equal, bit by bit, those of the library's processor
 (``SmolVLMImageProcessorPil``): the same filter in the same order of steps. What differs is how
-they are computed: each column of tiles is brought to its height by itself, so that several threads
-work at once, and nothing is copied back and forth between Pillow and NumPy in between. (Pillow's
-resize is a horizontal pass over whole rows, rounded to 8 bits, and then a vertical pass over whole
-columns; neither looks at its neighbours.)
+they are computed: on several threads, and without copying back and forth between Pillow and NumPy
+in between. Pillow resizes in two passes, one over whole rows and one over whole columns, each
+rounded to 8 bits; a pass can be done in bands, as no row or column looks at its neighbours. Which
+pass comes first is Pillow's choice and shows in the last bit. It is known for pictures that are
+not tall and keep their proportions, and where only one side changes: these are done in bands.
 """
 
 import os
@@ -61,30 +62,22 @@ def cut(
     sizes = steps(plan, picture.width, picture.height, spec)
     threads = max(picture.width * picture.height, sizes[-1][0] * sizes[-1][1]) > _WORTH_THREADS
     each = _on_threads if threads else _in_turn
+    for size in sizes:
+        picture = _resize(picture, size, method, each)
+    whole, tile = picture, plan.tile
     if not plan.rows:
-        for size in sizes:
-            picture = _resize(picture, size, method, each)
-        use(0, picture)
+        use(0, whole)
         return
-    # All horizontal passes come before the vertical ones of the same step; a second step that
-    # leaves the width alone is vertical only, and can be done a column of tiles at a time.
-    if len(sizes) == 2 and sizes[0][0] != sizes[1][0]:
-        picture = _resize(picture, sizes[0], method, each)
-        sizes = sizes[1:]
-    bands = _horizontal(picture, sizes[0][0], method, each)
-    whole = Image.new("RGB", sizes[-1])
-    tile = plan.tile
 
-    def column(col: int) -> None:
-        strip = _slice(bands, col * tile, (col + 1) * tile)
-        for _, height in sizes:
-            strip = strip.resize((tile, height), method)
-        whole.paste(strip, (col * tile, 0))
-        for row in range(plan.rows):
-            use(row * plan.cols + col, strip.crop((0, row * tile, tile, (row + 1) * tile)))
+    def one(index: int) -> None:
+        if index == 0:  # begun first, as it takes longest
+            use(plan.tiles - 1, whole.resize((tile, tile), method))
+            return
+        row, col = divmod(index - 1, plan.cols)
+        box = (col * tile, row * tile, (col + 1) * tile, (row + 1) * tile)
+        use(index - 1, whole.crop(box))
 
-    each(column, range(plan.cols))
-    use(plan.tiles - 1, _resize(whole, (tile, tile), method, each))
+    each(one, range(plan.tiles))
 
 
 def tile_pictures(
@@ -115,9 +108,11 @@ def _resize(
     picture: Image.Image, size: tuple[int, int], method: Image.Resampling, each: _Each
 ) -> Image.Image:
     """Return `picture` in another size: ``picture.resize(size, method)``, on several threads."""
-    if each is _in_turn:
+    if each is _in_turn or not _rows_first(picture.size, size):
         return picture.resize(size, method)
     bands = _horizontal(picture, size[0], method, each)
+    if picture.height == size[1] and len(bands) == 1:
+        return bands[0]
     parts = min(4, size[0])
     edges = [size[0] * part // parts for part in range(parts + 1)]
     result = Image.new("RGB", size)
@@ -130,11 +125,23 @@ def _resize(
     return result
 
 
+def _rows_first(before: tuple[int, int], after: tuple[int, int]) -> bool:
+    """Return whether Pillow is sure to make the horizontal pass first, or only one of them."""
+    (width, height), (new_width, new_height) = before, after
+    if width == new_width or height == new_height:
+        return True
+    # A pixel or two off, as the library rounds to even numbers.
+    kept = abs(new_width * height - new_height * width) <= 2 * max(width, height)
+    return kept and height <= 1.8 * width  # tall ones go columns first, from twice the width on
+
+
 def _horizontal(
     picture: Image.Image, width: int, method: Image.Resampling, each: _Each
 ) -> list[Image.Image]:
     """Return `picture` brought to `width`, in bands from top to bottom."""
-    parts = 1 if each is _in_turn else min(4, picture.height)
+    if picture.width == width:
+        return [picture]
+    parts = min(4, picture.height)
     edges = [picture.height * part // parts for part in range(parts + 1)]
 
     def band(part: int) -> Image.Image:
