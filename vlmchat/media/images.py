@@ -52,6 +52,9 @@ def _open(data: bytes, name: str, given: Limits | None) -> Image.Image:
     if not data:
         raise MediaError(f"“{name}” is empty (0 bytes): choose another file.")
     formats = _formats_for(data, name)
+    # Pillow decodes these when it opens them.
+    if data.startswith(b"\0\0\1\0") and (pixels := largest_icon(data)) > limits.max_pixels:
+        raise _too_large(name, f"{pixels / 1e6:.0f} million pixels", limits)
     try:
         with warnings.catch_warnings():
             # Pillow warns about big pictures where we refuse them by our own limit, and about
@@ -71,8 +74,6 @@ def _open(data: bytes, name: str, given: Limits | None) -> Image.Image:
         raise MediaError(f"“{name}” is damaged: it has {image.width} × {image.height} pixels.")
     if image.width * image.height > limits.max_pixels:
         raise _too_large(name, f"{image.width} × {image.height} pixels", limits)
-    if image.format == "ICO" and (pixels := largest_icon(data)) > limits.max_pixels:
-        raise _too_large(name, f"{pixels / 1e6:.0f} million pixels", limits)
     return image
 
 
