@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from vlmchat.chat.messages import DETAILS
-from vlmchat.errors import UsageError
+from vlmchat.chat.messages import DETAILS, parse_detail
 from vlmchat.talk.commands import completing
 from vlmchat.talk.commands.base import Command, Found
 from vlmchat.text import visible_line
@@ -71,19 +70,18 @@ class DetailLevel(Command):
 
     name = "detail"
     help = "Change how finely the model looks at the next pictures"
-    arguments = "[low | auto | high]"
+    arguments = "[low | auto | high | TILES]"
     prefilled = True
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Change it, or say what it is."""
         if argument:
-            found = next((item for item in DETAILS if item == argument.lower()), None)
-            if found is None:
-                raise UsageError(
-                    f"“{visible_line(argument)}” is no detail: it is one of {', '.join(DETAILS)}."
-                )
-            chat.set_detail(found)
-        chat.notice(f"detail: {chat.session.detail}. There are {', '.join(DETAILS)}.", "note")
+            chat.set_detail(parse_detail(argument))
+        chat.notice(
+            f"detail: {chat.session.detail}. There are {', '.join(DETAILS)}, and the most tiles "
+            "as a number.",
+            "note",
+        )
 
 
 class Parameters(Command):
