@@ -113,8 +113,7 @@ class Film:
         """
         painter = self._painter(longest, background)
         before: int | None = None
-        if self._frames is not None:
-            self._seek(None)
+        self._seek(None)
         for seconds in times:
             frame = self._at(self.ticks(seconds))
             if frame is None:
@@ -192,10 +191,11 @@ class Film:
         if self._ahead is not None and cast(int, self._ahead.pts) > want:
             return False
         entries = self._stream.index_entries
+        number = entries.search_timestamp(want, backward=True) if len(entries) else -1
+        if number >= 0 and entries[number].timestamp > self._read:
+            return True
         if len(entries) and entries[-1].timestamp >= want:
-            number = entries.search_timestamp(want, backward=True)
-            if number >= 0 and entries[number].is_keyframe:
-                return entries[number].timestamp > self._read
+            return False  # the index goes on: there is no keyframe in between
         position = self._last if self._last is not None else self._read
         return (want - position) * float(self._base) > self._gap
 
