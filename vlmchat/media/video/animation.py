@@ -102,7 +102,7 @@ def _gif(source: Source) -> Animation:
         while (mark := data.take(1)) != b"\x3b":
             if mark == b"\x21":
                 if data.take(1) == b"\xf9":
-                    delay = struct.unpack("<3xH", data.take(5))[0] / 100
+                    delay = struct.unpack("<2xHx", data.take(5))[0] / 100
                 data.skip_blocks()
             elif mark == b"\x2c":
                 flags = struct.unpack("<8xB", data.take(9))[0]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _BACK = (0.5, 2.0, 8.0, 32.0, 128.0)  # seconds, where a seek landed too late
 _HURRY = 0.5  # seconds before the moment in which every frame is decoded
 _FIRST_GUESS = 2.0  # seconds between keyframes, before any were seen
+_BEFORE = 60.0  # seconds before the first frame: where a seek to the beginning aims
 # libav's own decoders of these leave the transparent layer out.
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
@@ -66,15 +67,21 @@ class Film:
         self.made_up = False
         self._decoder = _decoder(self._stream, limits, source)
         self._base = self._stream.time_base or Fraction(1, av.time_base)
-        self._origin = self._beginning()
+        # AVI numbers frames as they are decoded, and libav cannot tell the order in which those of
+        # these two are shown; they come out in that order, one a tick.
+        self._counted = kind == "avi" and self.info.codec in ("h264", "hevc")
+        self._origin = self._beginning(kind)
         rate = self.info.fps or 25.0
         self._step = max(1, round(1 / (rate * float(self._base))))
         self._gap = _FIRST_GUESS
         self._seekable = True
         self._rewind()
 
-    def _beginning(self) -> int:
+    def _beginning(self, kind: str) -> int:
         """Return the timestamp that players call 0:00."""
+        if kind == "avi":
+            first = next(self._packets(), None)
+            return 0 if first is None or first.pts is None else first.pts
         start = cast("int | None", self._container.start_time)
         if start is not None:
             return round(Fraction(start, av.time_base) / self._base)
@@ -87,9 +94,10 @@ class Film:
         self._read = -math.inf  # the decoding time of the newest packet, ticks
         self._last: int | None = None  # the time of the newest frame, ticks
         self._skipped: int | None = None  # the latest moment of a packet left out, ticks
-        self._first: int | None = None  # the decoding time of the first packet since a seek, ticks
+        self._first: int | None = None  # the time of the first packet since a seek, ticks
+        self._landed = math.inf  # its decoding time, ticks
         self._want: float = math.inf
-        self._hurried = False
+        self._may_hurry = False
 
     def seconds(self, ticks: float) -> float:
         """Return a timestamp as seconds from the beginning."""
@@ -160,16 +168,16 @@ class Film:
             target = want - int(back / float(self._base))
             if target <= self._origin or not self._seek(target):
                 break
-            self._hurried, self._want = hurry, want
+            self._may_hurry, self._want = hurry, want
             frame = next(self._decoded(), None)
             if frame is not None and cast(int, frame.pts) <= want:
                 self._shown = frame
-                if self._first is not None and self._first <= read:
+                if self._landed <= read:
                     # It went back to what had been read: keyframes are further apart than thought.
                     self._gap *= 2
                 return
         self._seek(None)
-        self._hurried, self._want = hurry, want
+        self._may_hurry, self._want = hurry, want
 
     def _forward(self, want: int) -> None:
         self._want = want
@@ -206,7 +214,7 @@ class Film:
         if self._frames is not None:
             self._frames.close()
         self._rewind()
-        target = self._origin if ticks is None else ticks
+        target = self._origin - round(_BEFORE / float(self._base)) if ticks is None else ticks
         try:
             self._container.seek(target, stream=self._stream)
         except (FFmpegError, OSError):
@@ -249,7 +257,7 @@ class Film:
             if dts is not None:
                 self._read = max(self._read, dts)
                 if self._first is None:
-                    self._first = dts
+                    self._first, self._landed = packet.pts or dts, dts
             self._choose_haste(packet)
             yield from self._decode(packet)
         yield from self._decode(None)
@@ -258,7 +266,12 @@ class Film:
         if packet.has_sidedata("encryption_info"):
             raise MediaError(f"“{self._source.label}” is protected by DRM: it cannot be decoded.")
         pts = packet.pts
-        hurry = self._hurried and pts is not None and pts < self._want - _HURRY / float(self._base)
+        hurry = (
+            not self._counted
+            and self._may_hurry
+            and pts is not None
+            and pts < self._want - _HURRY / float(self._base)
+        )
         if hurry and pts is not None:
             self._skipped = pts if self._skipped is None else max(self._skipped, pts)
         level: Literal["NONREF", "DEFAULT"] = "NONREF" if hurry else "DEFAULT"
@@ -276,9 +289,10 @@ class Film:
             self.damaged += 1
             return
         for frame in frames:
-            if frame.pts is None:
-                self.made_up = True
-                frame.pts = self._origin if self._last is None else self._last + self._step
+            if self._counted or frame.pts is None:
+                self.made_up |= not self._counted
+                first = self._origin if self._first is None else self._first
+                frame.pts = first if self._last is None else self._last + self._step
             self.damaged += frame.is_corrupt
             self._last = frame.pts
             if self._skipped is not None and frame.pts >= self._skipped:
@@ -287,17 +301,31 @@ class Film:
 
     def _key_at(self, want: int) -> "VideoFrame | None":
         """Return the keyframe at or before a timestamp, alone."""
-        if not self._seek(want):
-            return None
-        for packet in self._packets():
-            if not packet.is_keyframe:
+        for back in (0.0, *_BACK, None):
+            target = None if back is None else want - round(back / float(self._base))
+            if not self._seek(target):
+                return None
+            packet = self._key_packet(want)
+            if packet is None:
                 continue
+            self._first = packet.pts
             self._choose_haste(packet)
             found = [*self._decode(packet), *self._decode(None)]
             self._decoder.flush_buffers()
             if found:
                 return found[0]
         return None
+
+    def _key_packet(self, want: int) -> "Packet[VideoStream] | None":
+        """Return the last keyframe's packet between here and a timestamp."""
+        best = None
+        for packet in self._packets():
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is None or stamp <= want:
+                best = packet if packet.is_keyframe else best
+            if stamp == want or (packet.dts or 0) > want:
+                break
+        return best
 
     # Scanning -----------------------------------------------------------------------------------
 
