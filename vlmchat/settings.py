@@ -35,6 +35,9 @@ from vlmchat.chat.messages import Detail, parse_detail
 from vlmchat.client.protocol import Sampling
 from vlmchat.errors import UsageError
 from vlmchat.media.rules import DEFAULT_LIMITS, Background, Limits, MediaRules
+from vlmchat.media.video.limits import VideoLimits
+from vlmchat.media.video.plan import Method
+from vlmchat.media.video.plan import Sampling as FrameSampling
 from vlmchat.text import visible_line
 
 Quant: TypeAlias = Literal["auto", "none", "8bit", "4bit"]
@@ -180,13 +183,47 @@ class MediaSettings(_Group):
     )
     """Larger picture files are refused before they are read."""
 
+    video_fps: float = Field(
+        title="Frames per second of video", default=1.0, gt=0, le=1000, json_schema_extra=_NOW
+    )
+    """How many frames the model gets of each second of a video, within the budget below."""
+
+    video_frames: int = Field(
+        title="Most frames of a video", default=64, ge=1, le=256, json_schema_extra=_NOW
+    )
+    """The most frames the model gets of one video; fewer where they would fill more than half of
+    what is left of its context."""
+
+    video_method: Method = Field(
+        title="How frames are chosen", default="uniform", json_schema_extra=_NOW
+    )
+    """Spread evenly (uniform), after the largest changes of what is seen (scenes), or those that
+    are stored whole, which are quick to read (keyframes)."""
+
+    video_max_seconds: float = Field(
+        title="Longest video, seconds", default=24 * 3600.0, gt=0, json_schema_extra=_NOW
+    )
+    """Longer videos are refused."""
+
+    video_decode_seconds: float = Field(
+        title="Longest wait for frames, seconds", default=10.0, gt=0, json_schema_extra=_NOW
+    )
+    """Reading the frames of a video ends after this time with those that were found."""
+
     allowed_hosts: tuple[NonEmpty, ...] = Field(default=(), json_schema_extra=_NOW)
     """Hosts that pictures are fetched from without asking, when you attach a web address."""
 
     def as_rules(self) -> MediaRules:
         """Return what `vlmchat.media.rules.use_rules` puts in force."""
         limits = Limits(self.max_bytes, self.max_pixels)
-        return MediaRules(limits, self.background, self.number_images)
+        videos = VideoLimits(
+            max_picture_bytes=self.max_bytes,
+            max_pixels=self.max_pixels,
+            max_seconds=self.video_max_seconds,
+            decode_seconds=self.video_decode_seconds,
+        )
+        sampling = FrameSampling(self.video_method, self.video_fps, self.video_frames)
+        return MediaRules(limits, self.background, self.number_images, sampling, videos)
 
 
 class UiSettings(_Group):

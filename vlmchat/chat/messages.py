@@ -1,12 +1,15 @@
 """Messages and parts, as in the chat format of the SmolVLM course.
 
-A message has a role and an ordered tuple of parts; a part is a text or an image. Everything here
-is immutable: changing a conversation makes new messages.
+A message has a role and an ordered tuple of parts; a part is a text, an image or a video.
+Everything here is immutable: changing a conversation makes new messages.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, pairwise, repeat
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from vlmchat.errors import UsageError
@@ -119,7 +122,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A picture as it was attached.
+    """A picture or a video as it was attached.
 
     Attributes:
         sha256: hexadecimal digest of `data`; the identity of the medium.
@@ -129,6 +132,7 @@ class Media:
         height: pixels, as displayed.
         size: length of `data`, bytes.
         read: returns `data`, from memory or from where it is kept.
+        file: where it lies on the disk; a video always does, as it may be larger than the memory.
     """
 
     sha256: str
@@ -138,6 +142,7 @@ class Media:
     height: int
     size: int
     read: Callable[[], bytes] = field(repr=False, compare=False)
+    file: Path | None = field(default=None, repr=False, compare=False)
 
     @property
     def data(self) -> bytes:
@@ -192,7 +197,41 @@ class ImagePart:
         return self.region.width, self.region.height
 
 
-Part: TypeAlias = TextPart | ImagePart
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Which frames of a video the model gets.
+
+    Attributes:
+        times: when each frame is shown, seconds from the beginning, ascending; at least one.
+        duration: length of the whole video, seconds; ``None`` if the file does not say.
+
+    Raises:
+        UsageError: there is no moment, or they do not ascend.
+    """
+
+    times: tuple[float, ...]
+    duration: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the moments."""
+        ascending = all(a < b for a, b in pairwise(self.times))
+        if not self.times or not ascending or not 0 <= self.times[0] <= self.times[-1] < math.inf:
+            raise UsageError("The frames of a video are named by their times in seconds, rising.")
+        if self.duration is not None and not 0 <= self.duration < math.inf:
+            raise UsageError("The length of a video is 0 seconds or more.")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPart:
+    """A video, and which of its frames the model gets."""
+
+    media: Media
+    clip: Clip
+
+
+# What a person attaches to a question.
+Attachment: TypeAlias = ImagePart | VideoPart
+Part: TypeAlias = TextPart | ImagePart | VideoPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,32 +248,46 @@ class Message:
 
     @property
     def media(self) -> tuple[Media, ...]:
-        """The pictures of the message, in order."""
-        return tuple(part.media for part in self.parts if isinstance(part, ImagePart))
+        """The pictures and videos of the message, in order."""
+        return tuple(part.media for part in self.attachments)
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """The parts that are not text, in order."""
+        return tuple(part for part in self.parts if not isinstance(part, TextPart))
 
 
 def user_message(
     text: str,
-    media: tuple[Media, ...] = (),
+    attached: Sequence[Media | Attachment] = (),
     detail: Detail = "auto",
-    regions: tuple[Region | None, ...] = (),
+    regions: Iterable[Region | None] = (),
 ) -> Message:
-    """Return a user turn with the pictures before the text, the order SmolVLM was trained on.
+    """Return a user turn with the media before the text, the order SmolVLM was trained on.
 
     Args:
         text: what is asked; may be empty.
-        media: the pictures.
-        detail: how finely the model looks at them.
-        regions: the part of each that is meant, in the same order; missing ones are whole.
+        attached: pictures and videos; a bare medium is a picture.
+        detail: how finely the model looks at bare pictures.
+        regions: the part of each bare picture that is meant, in order; missing ones are whole.
 
     Raises:
         UsageError: a region does not lie within its picture.
     """
-    cuts = (*regions, *(None for _ in media[len(regions) :]))
-    images: tuple[Part, ...] = tuple(
-        ImagePart(item, detail, cut) for item, cut in zip(media, cuts, strict=True)
+    cuts = chain(regions, repeat(None))
+    parts: tuple[Part, ...] = tuple(
+        ImagePart(item, detail, cut) if isinstance(item, Media) else item
+        for item, cut in zip(attached, cuts, strict=False)
     )
-    return Message("user", (*images, TextPart(text)) if text else images)
+    return Message("user", (*parts, TextPart(text)) if text else parts)
+
+
+def with_detail(attachments: Iterable[Attachment], detail: Detail) -> tuple[Attachment, ...]:
+    """Return attachments with the pictures among them looked at as finely as `detail` says."""
+    return tuple(
+        replace(part, detail=detail) if isinstance(part, ImagePart) else part
+        for part in attachments
+    )
 
 
 def numbered(messages: Iterable[Message]) -> list[Message]:
@@ -252,7 +305,7 @@ def numbered(messages: Iterable[Message]) -> list[Message]:
                 # Each name begins a line of its own, and so does what follows the last picture.
                 gap = "\n" if parts else ""
                 parts += [TextPart(f"{gap}Image {count}: "), part]
-            elif parts and isinstance(parts[-1], ImagePart):
+            elif isinstance(part, TextPart) and parts and isinstance(parts[-1], ImagePart):
                 parts.append(TextPart("\n" + part.text))
             else:
                 parts.append(part)

@@ -7,6 +7,9 @@ when the program starts and when they change; the engine gets its limits on its 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from vlmchat.media.video.limits import VideoLimits
+from vlmchat.media.video.plan import Sampling
+
 Background: TypeAlias = Literal["white", "black"]
 
 
@@ -31,11 +34,15 @@ class MediaRules:
         limits: what is refused.
         background: what transparent parts are laid over for the model.
         number_images: whether each picture is named before it (“Image 1: ”) when it is sent.
+        sampling: which frames of a video are taken, where the person says nothing.
+        video_limits: which videos are refused.
     """
 
     limits: Limits = Limits()
     background: Background = "white"
     number_images: bool = False
+    sampling: Sampling = Sampling()
+    video_limits: VideoLimits = VideoLimits()
 
 
 DEFAULT_LIMITS = Limits()

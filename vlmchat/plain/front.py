@@ -158,7 +158,7 @@ class PlainFront(Adjusting):
         """Let the person repeat a question that was not taken."""
         self.failed = True
         if not self.attachments:
-            self.attachments.media = list(question.media)
+            self.attachments.items = list(question.attached)
         if self.reader.interactive:
             self.reader.remember(question.text)
             self.notice("The question was not taken: repeat it (arrow up) or write another.")
@@ -246,9 +246,9 @@ class PlainFront(Adjusting):
         """Do what was written: a command, pictures, a question."""
         if text.strip():
             self.remembered.remember(text)
-        before = self.attachments.media
+        before = self.attachments.items
         await self.in_order(self._handle(text))
-        if self.attachments.media != before and not self.quitting.is_set():
+        if self.attachments.items != before and not self.quitting.is_set():
             self.tell_attachments()
 
     async def _handle(self, text: str) -> None:
@@ -330,7 +330,7 @@ class PlainFront(Adjusting):
         finally:
             self._editing = False
         if new is None or not new.strip() or new == text:
-            self.attachments.media = []
+            self.attachments.items = []
             self.notice("It stays as it was.")
         elif instead_of is None:
             # A command that is written anew: its name may be left out.

@@ -7,7 +7,17 @@ from functools import lru_cache, partial
 from typing import Any
 
 from vlmchat.chat.conversation import Provenance
-from vlmchat.chat.messages import ImagePart, Media, Part, Region, TextPart, parse_detail
+from vlmchat.chat.messages import (
+    Attachment,
+    Clip,
+    ImagePart,
+    Media,
+    Part,
+    Region,
+    TextPart,
+    VideoPart,
+    parse_detail,
+)
 from vlmchat.store.media_files import MediaFiles
 from vlmchat.store.records import Thread
 
@@ -62,10 +72,18 @@ def write_parts(db: sqlite3.Connection, message: int, parts: Iterable[Part], now
                 "INSERT OR IGNORE INTO media VALUES (?, ?, ?, ?, ?, ?)",
                 (media.sha256, media.mime, media.width, media.height, media.size, now),
             )
-            more = None if part.region is None else json.dumps({"region": part.region.edges})
-            detail = str(part.detail)
-            row = (message, position, "image", more, media.sha256, media.name, detail)
+            row = (message, position, *_attachment(part))
         db.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _attachment(part: Attachment) -> tuple[object, ...]:
+    """Return the columns of a part from `kind` on."""
+    about = (part.media.sha256, part.media.name)
+    if isinstance(part, VideoPart):
+        clip = {"times": part.clip.times, "duration": part.clip.duration}
+        return ("video", json.dumps(clip), *about, None)
+    more = None if part.region is None else json.dumps({"region": part.region.edges})
+    return ("image", more, *about, str(part.detail))
 
 
 def read_parts(
@@ -84,10 +102,15 @@ def read_parts(
         if kind == "text":
             part = TextPart(text)
         else:
+            path = files.path(sha) if kind == "video" else None
             read = partial(files.get, sha)
-            media = Media(sha, name, mime, width, height, size, read)
-            edges = json.loads(text).get("region") if text else None
-            region = None if edges is None else Region.parse(edges)
-            part = ImagePart(media, parse_detail(detail), region)
+            media = Media(sha, name, mime, width, height, size, read, path)
+            more = json.loads(text) if text else {}
+            if kind == "video":
+                part = VideoPart(media, Clip(tuple(more["times"]), more["duration"]))
+            else:
+                edges = more.get("region")
+                region = None if edges is None else Region.parse(edges)
+                part = ImagePart(media, parse_detail(detail), region)
         found.setdefault(message, []).append(part)
     return {message: tuple(parts) for message, parts in found.items()}

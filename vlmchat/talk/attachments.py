@@ -3,57 +3,86 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-from vlmchat.chat.messages import Media
+from vlmchat.chat.messages import Attachment, ImagePart, Media, VideoPart
 from vlmchat.errors import VlmchatError
 from vlmchat.text import visible_line
 
+if TYPE_CHECKING:
+    from vlmchat.media.attaching import Attached
+    from vlmchat.media.video.plan import Sampling
+
+    Coming: TypeAlias = Callable[[], Awaitable[Media | Attached]]
+
 
 class Attachments:
-    """The pictures of the next question.
+    """The pictures and videos of the next question.
 
     Args:
         changed: told that there are others now, or that more or fewer are being read.
         trouble: told the sentence of a file that cannot be attached.
+        note: told what a person should know of a file that was attached.
     """
 
-    def __init__(self, changed: Callable[[], None], trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        changed: Callable[[], None],
+        trouble: Callable[[str], None],
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._changed = changed
         self._trouble = trouble
-        self._media: list[Media] = []
+        self._note = note
+        self._items: list[Attachment] = []
         # First come, first served: a question waits for the pictures that were named before it.
         self._in_order = asyncio.Lock()
         self.reading = 0
+        # How many frames of a video there is room for in the context.
+        self.room: Callable[[], int | None] = lambda: None
 
     def __bool__(self) -> bool:
         """Say whether anything is attached or about to be."""
-        return bool(self._media) or self.reading > 0
+        return bool(self._items) or self.reading > 0
+
+    @property
+    def items(self) -> list[Attachment]:
+        """What is attached; set it to attach other things instead."""
+        return list(self._items)
+
+    @items.setter
+    def items(self, items: Sequence[Attachment]) -> None:
+        self._items = list(items)
+        self._changed()
 
     @property
     def media(self) -> list[Media]:
-        """What is attached; set it to attach other things instead."""
-        return list(self._media)
-
-    @media.setter
-    def media(self, media: Sequence[Media]) -> None:
-        self._media = list(media)
-        self._changed()
+        """The media that are attached."""
+        return [item.media for item in self._items]
 
     def settled(self) -> AbstractAsyncContextManager[None]:
         """Wait until everything that was named so far is read."""
         return self._in_order
 
-    def take(self) -> tuple[Media, ...]:
+    def take(self) -> tuple[Attachment, ...]:
         """Return what is attached, and attach nothing."""
-        media = tuple(self._media)
-        self.media = []
-        return media
+        items = tuple(self._items)
+        self.items = []
+        return items
 
-    def add(self, media: Media) -> None:
-        """Attach a picture that is at hand, once."""
-        if media not in self._media:
-            self._media.append(media)
+    def add(self, item: Attachment | Media) -> None:
+        """Attach what is at hand, once; a bare medium is a picture."""
+        item = ImagePart(item) if isinstance(item, Media) else item
+        if item not in self._items:
+            self._items.append(item)
+            self._changed()
+
+    def replace(self, old: Attachment, new: Attachment) -> None:
+        """Have `new` in the place of `old`, if that is still there."""
+        if old in self._items:
+            self._items[self._items.index(old)] = new
             self._changed()
 
     async def read(self, paths: Sequence[Path]) -> None:
@@ -62,34 +91,50 @@ class Attachments:
         self._changed()
         async with self._in_order:
             for path in paths:
-                try:
-                    self.add(await asyncio.to_thread(_load, path))
-                except VlmchatError as error:
-                    self._trouble(str(error))
-                except MemoryError:
-                    name = visible_line(path.name)
-                    self._trouble(f"“{name}” does not fit into memory: make it smaller.")
-                finally:
-                    self.reading -= 1
-                    self._changed()
+                await self._come(partial(asyncio.to_thread, _load, path, self.room()))
 
-    async def come(self, coming: Callable[[], Awaitable[Media]]) -> None:
+    async def come(self, coming: "Coming") -> None:
         """Attach what `coming` brings; a question sent meanwhile waits for it."""
         self.reading += 1
         self._changed()
         async with self._in_order:
+            await self._come(coming)
+
+    async def sample(self, item: VideoPart, sampling: "Sampling") -> None:
+        """Have a video that is attached looked at in other frames."""
+        from vlmchat.media.attaching import sampled_anew
+
+        self.reading += 1
+        self._changed()
+        async with self._in_order:
             try:
-                self.add(await coming())
+                new = await asyncio.to_thread(sampled_anew, item, sampling)
+                self.replace(item, new.part)
+                for note in new.notes:
+                    self._note(note)
             except VlmchatError as error:
                 self._trouble(str(error))
-            except MemoryError:
-                self._trouble("That picture does not fit into memory: make it smaller.")
             finally:
                 self.reading -= 1
                 self._changed()
 
+    async def _come(self, coming: "Coming") -> None:
+        try:
+            found = await coming()
+            self.add(found if isinstance(found, Media) else found.part)
+            for note in () if isinstance(found, Media) else found.notes:
+                self._note(f"“{visible_line(found.part.media.name)}”: {note}")
+        except VlmchatError as error:
+            self._trouble(str(error))
+        except MemoryError:
+            self._trouble("A file does not fit into memory: make it smaller.")
+        finally:
+            self.reading -= 1
+            self._changed()
 
-def _load(path: Path) -> Media:
-    from vlmchat.media.images import load_media
 
-    return load_media(path)
+def _load(path: Path, room: int | None) -> "Attached":
+    from vlmchat.media.attaching import attach, within
+    from vlmchat.media.rules import rules
+
+    return attach(path, sampling=within(rules().sampling, room))

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 
 from vlmchat.chat.conversation import Conversation, Label, LabelKind
-from vlmchat.chat.messages import Detail, Media, Message, TextPart, user_message
+from vlmchat.chat.messages import Attachment, Detail, Message, TextPart, user_message
 from vlmchat.client.protocol import Finished, Sampling, TextDelta
 from vlmchat.errors import EngineError, UsageError, VlmchatError
 from vlmchat.talk.engine_keeper import EngineKeeper
@@ -107,19 +107,20 @@ class ChatSession:
     # Asking -----------------------------------------------------------------------------------
 
     def submit(
-        self, text: str, media: tuple[Media, ...] = (), instead_of: Turn | None = None
+        self, text: str, attached: tuple[Attachment, ...] = (), instead_of: Turn | None = None
     ) -> bool:
-        """Queue a question; false when there is nothing in it (only spaces, no pictures).
+        """Queue a question; false when there is nothing in it (only spaces, no media).
 
         Args:
             text: unchanged, as typed.
-            media: the pictures that go with it.
+            attached: the pictures and videos that go with it.
             instead_of: the question it takes the place of, as a sibling of it.
         """
-        if not text.strip() and not media:
+        if not text.strip() and not attached:
             return False
         self._numbers += 1
-        self.queue.append(Question(text, media, self.detail, self._numbers, instead_of=instead_of))
+        asked = Question(text, attached, self.detail, self._numbers, instead_of=instead_of)
+        self.queue.append(asked)
         self._wake.set()
         self._rouse()
         self.view.queue_changed()
@@ -348,7 +349,7 @@ class ChatSession:
         if place is not None and place in self.tree.siblings(place):
             parent = place.parent
             self.tree.tip = parent
-        parts = user_message(question.text, question.media, question.detail).parts
+        parts = user_message(question.text, question.parts).parts
         asked = Turn("user", parts, parent=parent)
         self.tree.add(asked)
         self._current.question = question

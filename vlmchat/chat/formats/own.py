@@ -36,7 +36,16 @@ from vlmchat.chat.formats.values import (
     sound,
     text_of,
 )
-from vlmchat.chat.messages import ImagePart, Media, Message, Part, Role, TextPart, parse_detail
+from vlmchat.chat.messages import (
+    ImagePart,
+    Media,
+    Message,
+    Part,
+    Role,
+    TextPart,
+    VideoPart,
+    parse_detail,
+)
 from vlmchat.errors import UsageError
 
 VERSION = 1
@@ -106,6 +115,14 @@ def _part_row(part: Part) -> _Json:
     if isinstance(part, TextPart):
         return {"type": "text", "text": part.text}
     media = part.media
+    if isinstance(part, VideoPart):
+        return {
+            "type": "video",
+            "media": media.sha256,
+            "name": media.name,
+            "times": list(part.clip.times),
+            "duration": part.clip.duration,
+        }
     return {
         "type": "image",
         "media": media.sha256,

@@ -13,6 +13,7 @@ from vlmchat.chat.messages import (
     Part,
     Region,
     TextPart,
+    VideoPart,
     parse_detail,
 )
 from vlmchat.errors import UsageError
@@ -26,6 +27,11 @@ def content_of(message: Message, link: Link) -> list[dict[str, Any]]:
             rows.append({"type": "text", "text": part.text})
             continue
         url = link(part.media)
+        if isinstance(part, VideoPart):
+            key = "video" if url.startswith("data:") else "path"
+            times = {"times": list(part.clip.times), "duration": part.clip.duration}
+            rows.append({"type": "video", key: url, "name": part.media.name, **times})
+            continue
         key = "image" if url.startswith("data:") else "path"
         row = {"type": "image", key: url, "name": part.media.name, "detail": part.detail}
         rows.append(row | ({} if part.region is None else {"region": list(part.region.edges)}))

@@ -87,7 +87,7 @@ class Edit(Command):
         turn = _chosen(chat)
         assert turn is not None
         if turn.role == "user" and not chat.attachments:
-            chat.attachments.media = turn.media
+            chat.attachments.items = turn.attachments
         chat.write(turn.text, turn)
 
 

@@ -64,21 +64,21 @@ class Detach(Command):
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Remove what is named."""
-        held = chat.attachments.media
+        held = chat.attachments.items
         if argument == "all":
-            chat.attachments.media = []
+            chat.attachments.items = []
             return
         if not argument:
-            chat.attachments.media = held[:-1]
+            chat.attachments.items = held[:-1]
             return
         kept = [
-            media
-            for number, media in enumerate(held, 1)
-            if argument not in (str(number), media.name)
+            item
+            for number, item in enumerate(held, 1)
+            if argument not in (str(number), item.media.name)
         ]
         if len(kept) == len(held):
             raise UsageError(f"No attachment is called “{visible_line(argument)}”.")
-        chat.attachments.media = kept
+        chat.attachments.items = kept
 
     def completions(self, chat: "Front", argument: str) -> Found:
         """Offer what is attached."""

@@ -6,7 +6,7 @@ from vlmchat.talk.commands.base import Command
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
-    from vlmchat.chat.messages import Media
+    from vlmchat.chat.messages import Attachment
     from vlmchat.talk.front import Front
 
 
@@ -25,21 +25,21 @@ class Describe(Command):
             return f"{visible_line(model.title)} takes no pictures: choose another model."
         if chat.settings is None:
             return "The settings are still being read: try again in a moment."
-        if not chat.attachments and not _pictures(chat):
+        if not chat.attachments and not _shown(chat):
             return "There is no picture to describe yet: /attach adds one."
         return None
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Ask for it."""
         async with chat.attachments.settled():
-            pictures = _pictures(chat)
+            pictures = _shown(chat)
             # With several in the conversation the model would not know which one is meant.
             if not chat.attachments.media and len(pictures) > 1:
-                chat.attachments.media = pictures[-1:]
+                chat.attachments.items = pictures[-1:]
         assert chat.settings is not None
         prompt = chat.settings.chat.describe_prompt
         chat.ask(f"{prompt} Look especially at: {argument}" if argument else prompt)
 
 
-def _pictures(chat: "Front") -> "list[Media]":
-    return [media for turn in chat.session.path for media in turn.media]
+def _shown(chat: "Front") -> "list[Attachment]":
+    return [item for turn in chat.session.path for item in turn.attachments]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from vlmchat.chat.conversation import Author, Conversation, Entry, Label, Provenance, State
-from vlmchat.chat.messages import Media, Message, Part, Role, TextPart
+from vlmchat.chat.messages import Attachment, Media, Message, Part, Role, TextPart
 from vlmchat.client.protocol import Finished, Usage
 
 TurnState: TypeAlias = Literal["waiting", "streaming", "done", "stopped", "failed"]
@@ -103,8 +103,13 @@ class Turn:
 
     @property
     def media(self) -> tuple[Media, ...]:
-        """The pictures, in order."""
+        """The pictures and videos, in order."""
         return self.message.media
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """The parts that are not text, in order."""
+        return self.message.attachments
 
     @property
     def question(self) -> "Turn | None":

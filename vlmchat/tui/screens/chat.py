@@ -179,7 +179,7 @@ class ChatScreen(Writing):
         if composer.text or self.attachments:
             return False
         self.write(question.text, question.instead_of)
-        self.attachments.media = list(question.media)
+        self.attachments.items = list(question.attached)
         return True
 
     def notice(self, text: str, kind: NoticeKind = "note") -> None:

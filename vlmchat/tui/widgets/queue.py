@@ -61,7 +61,7 @@ class QueueRow(HorizontalGroup, can_focus=True):
     def compose(self) -> ComposeResult:
         """Lay out state, text and the two things to do."""
         question = self.question
-        pictures = f"▣{len(question.media)} " if question.media else ""
+        pictures = f"▣{len(question.attached)} " if question.attached else ""
         yield Static("not sent" if question.held else "queued", classes="queue-state")
         yield Static(pictures + visible_line(question.text), classes="queue-text", markup=False)
         yield QueueButton("edit", "edit")
