@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from vlmchat.chat.conversation import Provenance
@@ -25,10 +25,14 @@ def thread_of(row: Sequence[Any]) -> Thread:
     return Thread(*values)
 
 
+# A conversation's replies were mostly made by the same engine in the same way.
+_read_again = lru_cache(maxsize=256)(json.loads)
+
+
 def provenance_of(row: Sequence[Any]) -> Provenance:
     """Return what a row of the columns `PROVENANCE` says."""
     engine, sampling, system, reason, prompt, completion, cached, timings = row
-    made = (json.loads(engine), json.loads(sampling), system, reason, prompt, completion)
+    made = (_read_again(engine), _read_again(sampling), system, reason, prompt, completion)
     return Provenance(*made, cached, json.loads(timings))
 
 

@@ -13,8 +13,8 @@ from textual.widgets import Button, Input, Static
 from vlmchat.chat.messages import parse_detail
 from vlmchat.errors import VlmchatError
 from vlmchat.settings_fields import SettingField, Value, setting_fields
+from vlmchat.talk.engine_change import AUTO, REMOTE_REASON
 from vlmchat.text import visible_line
-from vlmchat.tui.engine_change import AUTO, REMOTE_REASON
 from vlmchat.tui.keys import hint
 from vlmchat.tui.widgets.field import FieldRow, row_of
 
