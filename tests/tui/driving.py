@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tests.fake_engine import Script
+from tests.tui import quiet
 from vlmchat.client.supervisor import EngineOptions, LocalEngine
 from vlmchat.settings import Settings
 from vlmchat.tui.app import ChatApp
@@ -26,6 +27,7 @@ from vlmchat.tui.widgets.turns import AnswerTurn, Notice, QuestionTurn
 
 FAKE = Path(__file__).parents[1] / "fake_engine.py"
 SIZE = (80, 24)
+quiet.install()
 
 
 @dataclass
