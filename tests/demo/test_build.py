@@ -65,6 +65,7 @@ def test_the_demo_resolves_by_name(demo_home: Path, monkeypatch: pytest.MonkeyPa
     assert local.footprint_of(found.path).parameters == DEMO.parameters
 
 
+@pytest.mark.slow
 @pytest.mark.registry
 def test_text_logits_are_the_text_models_own_bit_for_bit(
     demo_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -67,7 +67,8 @@ class Chat:
             if time.monotonic() > deadline:
                 raise AssertionError(f"It never came to pass; the screen says:\n{self.text()}")
             await asyncio.sleep(0.01)
-        await self.pilot.pause()
+        if not self.app._exit:  # an app that ends answers no more
+            await self.pilot.pause()
 
     async def ready(self) -> None:
         await self.until(lambda: self.session.engine.status.stage == "ready")
