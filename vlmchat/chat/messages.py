@@ -5,13 +5,116 @@ is immutable: changing a conversation makes new messages.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from vlmchat.errors import UsageError
+from vlmchat.text import visible_line
+
 Role: TypeAlias = Literal["system", "user", "assistant"]
-Detail: TypeAlias = Literal["low", "auto", "high"]
-DETAILS: tuple[Detail, ...] = ("low", "auto", "high")
+DetailLevel: TypeAlias = Literal["low", "auto", "high"]
+# A number is the most tiles that a picture may take, its global view among them.
+Detail: TypeAlias = DetailLevel | int
+DETAILS: tuple[DetailLevel, ...] = ("low", "auto", "high")
+_MOST_TILES = 9999  # far above what any model takes; keeps numbers sane in files and on the wire
+
+
+def parse_detail(value: object) -> Detail:
+    """Return the detail in what a person typed, a file holds or a request carries.
+
+    Args:
+        value: ``low``, ``auto``, ``high`` (upper and lower case are the same), or a number of
+            tiles from 1 up, as a number or as text.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if isinstance(value, str):
+        text = value.strip().lower()
+        for level in DETAILS:
+            if text == level:
+                return level
+        value = int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else value
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_TILES:
+        return value
+    raise UsageError(
+        f"“{visible_line(str(value)[:40])}” is no detail: it is one of {', '.join(DETAILS)}, "
+        "or the most tiles, as 5."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle of a picture, in its pixels as displayed (EXIF orientation applied).
+
+    Attributes:
+        left: first column.
+        top: first row.
+        right: the column after the last.
+        bottom: the row after the last.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def __post_init__(self) -> None:
+        """Check that it holds at least one pixel.
+
+        Raises:
+            UsageError: it holds none, or begins outside the picture.
+        """
+        if not (0 <= self.left < self.right and 0 <= self.top < self.bottom):
+            raise UsageError(
+                f"The region {self.left},{self.top},{self.right},{self.bottom} holds no pixel: "
+                "give left, top, right, bottom, each from 0 and the last two the larger."
+            )
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.bottom - self.top
+
+    @property
+    def edges(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom: how it is written in files."""
+        return (self.left, self.top, self.right, self.bottom)
+
+    @classmethod
+    def parse(cls, value: object) -> "Region":
+        """Return the region in a list of four whole numbers.
+
+        Raises:
+            UsageError: it is none.
+        """
+        if (
+            isinstance(value, list | tuple)
+            and len(value) == 4
+            and all(isinstance(edge, int) and not isinstance(edge, bool) for edge in value)
+        ):
+            return cls(*value)
+        raise UsageError(
+            f"“{visible_line(str(value)[:60])}” is no region: it is left, top, right, bottom."
+        )
+
+    def check(self, width: int, height: int) -> None:
+        """Check that it lies within a picture of `width` × `height` pixels.
+
+        Raises:
+            UsageError: it does not.
+        """
+        if self.right > width or self.bottom > height:
+            raise UsageError(
+                f"The region {self.left},{self.top},{self.right},{self.bottom} reaches beyond the "
+                f"picture, which has {width} × {height} pixels."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +164,32 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """A picture, and how finely the model shall look at it."""
+    """A picture, and how the model shall look at it.
+
+    Attributes:
+        media: the whole picture, as it was attached.
+        detail: how finely.
+        region: the part of it that is meant; ``None`` for all of it.
+
+    Raises:
+        UsageError: the region does not lie within the picture.
+    """
 
     media: Media
     detail: Detail = "auto"
+    region: Region | None = None
+
+    def __post_init__(self) -> None:
+        """Check the region against the picture."""
+        if self.region is not None:
+            self.region.check(self.media.width, self.media.height)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of what the model is shown, pixels."""
+        if self.region is None:
+            return self.media.width, self.media.height
+        return self.region.width, self.region.height
 
 
 Part: TypeAlias = TextPart | ImagePart
@@ -88,7 +213,48 @@ class Message:
         return tuple(part.media for part in self.parts if isinstance(part, ImagePart))
 
 
-def user_message(text: str, media: tuple[Media, ...] = (), detail: Detail = "auto") -> Message:
-    """Return a user turn with the pictures before the text, the order SmolVLM was trained on."""
-    images: tuple[Part, ...] = tuple(ImagePart(item, detail) for item in media)
+def user_message(
+    text: str,
+    media: tuple[Media, ...] = (),
+    detail: Detail = "auto",
+    regions: tuple[Region | None, ...] = (),
+) -> Message:
+    """Return a user turn with the pictures before the text, the order SmolVLM was trained on.
+
+    Args:
+        text: what is asked; may be empty.
+        media: the pictures.
+        detail: how finely the model looks at them.
+        regions: the part of each that is meant, in the same order; missing ones are whole.
+
+    Raises:
+        UsageError: a region does not lie within its picture.
+    """
+    cuts = (*regions, *(None for _ in media[len(regions) :]))
+    images: tuple[Part, ...] = tuple(
+        ImagePart(item, detail, cut) for item, cut in zip(media, cuts, strict=True)
+    )
     return Message("user", (*images, TextPart(text)) if text else images)
+
+
+def numbered(messages: Iterable[Message]) -> list[Message]:
+    """Return `messages` with each picture named before it: “Image 1: ”, “Image 2: ” and so on.
+
+    The count runs through the whole conversation, so that a later question can say “image 1”.
+    """
+    found: list[Message] = []
+    count = 0
+    for message in messages:
+        parts: list[Part] = []
+        for part in message.parts:
+            if isinstance(part, ImagePart):
+                count += 1
+                # Each name begins a line of its own, and so does what follows the last picture.
+                gap = "\n" if parts else ""
+                parts += [TextPart(f"{gap}Image {count}: "), part]
+            elif parts and isinstance(parts[-1], ImagePart):
+                parts.append(TextPart("\n" + part.text))
+            else:
+                parts.append(part)
+        found.append(Message(message.role, tuple(parts)) if message.media else message)
+    return found

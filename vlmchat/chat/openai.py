@@ -18,8 +18,10 @@ def data_url(mime: str, data: bytes) -> str:
 
 def _part(part: Part) -> dict[str, Any]:
     if isinstance(part, ImagePart):
+        # No engine but this program's own chat knows regions: see `vlmchat.media.sending`.
+        assert part.region is None, "send the part of the picture itself"
         url = data_url(part.media.mime, part.media.data)
-        return {"type": "image_url", "image_url": {"url": url, "detail": part.detail}}
+        return {"type": "image_url", "image_url": {"url": url, "detail": str(part.detail)}}
     return {"type": "text", "text": part.text}
 
 

@@ -49,10 +49,10 @@ CREATE TABLE parts (
     message  INTEGER NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
     position INTEGER NOT NULL,
     kind     TEXT NOT NULL CHECK (kind IN ('text', 'image')),
-    text     TEXT,                                 -- of a text part
+    text     TEXT,                                 -- of a text part; of an image part JSON or NULL
     media    TEXT REFERENCES media (sha256),       -- of an image part
     name     TEXT,                                 -- the file's name as it was attached
-    detail   TEXT,
+    detail   TEXT,                                 -- low, auto, high or a number of tiles
     PRIMARY KEY (message, position)
 ) STRICT, WITHOUT ROWID;
 

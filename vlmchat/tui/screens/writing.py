@@ -6,14 +6,14 @@ from pathlib import Path
 from textual import events, on
 
 from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.talk.attachments import Attachments
+from vlmchat.talk.commands import registry
+from vlmchat.talk.desktop.pasted import pasted_files, split_paths
+from vlmchat.talk.engine_keeper import NoEngine
+from vlmchat.talk.session import ChatSession
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.tui import composing
-from vlmchat.tui.attachments import Attachments
-from vlmchat.tui.commands import registry
-from vlmchat.tui.engine_keeper import NoEngine
-from vlmchat.tui.pasted import pasted_files, split_paths
 from vlmchat.tui.screens.adjusting import Adjusting
-from vlmchat.tui.session import ChatSession
-from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets.chips import Chip, Chips
 from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer

@@ -9,8 +9,8 @@ from textual.containers import HorizontalGroup, VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
+from vlmchat.talk.question import Question
 from vlmchat.text import visible_line
-from vlmchat.tui.question import Question
 
 
 class QueueButton(Static):
