@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 
 from tests.fake_engine import Script
+from tests.tui import quiet
 from vlmchat.client.supervisor import EngineOptions, LocalEngine
 from vlmchat.settings import Settings
 from vlmchat.talk.engine_keeper import EngineKeeper, LocalKeeper
@@ -26,6 +27,7 @@ from vlmchat.tui.widgets.turns import AnswerTurn, Notice, QuestionTurn
 
 FAKE = Path(__file__).parents[1] / "fake_engine.py"
 SIZE = (80, 24)
+quiet.install()
 
 
 @dataclass
@@ -65,7 +67,8 @@ class Chat:
             if time.monotonic() > deadline:
                 raise AssertionError(f"It never came to pass; the screen says:\n{self.text()}")
             await asyncio.sleep(0.01)
-        await self.pilot.pause()
+        if not self.app._exit:  # an app that ends answers no more
+            await self.pilot.pause()
 
     async def ready(self) -> None:
         await self.until(lambda: self.session.engine.status.stage == "ready")
