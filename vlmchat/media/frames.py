@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmchat.chat.messages import Clip, ImagePart, Media, VideoPart
+from vlmchat.chat.messages import Clip, Media, VideoPart
 from vlmchat.errors import MediaError
 from vlmchat.media.rules import rules
 from vlmchat.media.video.plan import clock
@@ -126,14 +126,6 @@ def attach_frames(video: Media, frames: "Sequence[Frame]", duration: float | Non
     for frame in distinct:
         _kept(video, frame.time, frame)
     return VideoPart(video, Clip(tuple(frame.time for frame in distinct), duration))
-
-
-def frame_parts(part: VideoPart) -> list[tuple[float, ImagePart]]:
-    """Return the frames with their times, each as a picture of one tile."""
-    pictures = frames_of(part)
-    return [
-        (t, ImagePart(frame, "low")) for t, frame in zip(part.clip.times, pictures, strict=True)
-    ]
 
 
 def video_path(media: Media) -> Path:

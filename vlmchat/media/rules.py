@@ -4,7 +4,7 @@ Light: nothing is imported that decodes. The settings (``[media]``) are put in f
 when the program starts and when they change; the engine gets its limits on its command line.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from vlmchat.media.video.limits import VideoLimits
@@ -41,8 +41,8 @@ class MediaRules:
     limits: Limits = Limits()
     background: Background = "white"
     number_images: bool = False
-    sampling: Sampling = Sampling()
-    video_limits: VideoLimits = VideoLimits()
+    sampling: Sampling = field(default_factory=Sampling)
+    video_limits: VideoLimits = field(default_factory=VideoLimits)
 
 
 DEFAULT_LIMITS = Limits()

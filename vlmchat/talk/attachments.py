@@ -121,8 +121,11 @@ class Attachments:
     async def _come(self, coming: "Coming") -> None:
         try:
             found = await coming()
-            self.add(found if isinstance(found, Media) else found.part)
-            for note in () if isinstance(found, Media) else found.notes:
+            if isinstance(found, Media):
+                self.add(found)
+                return
+            self.add(found.part)
+            for note in found.notes:
                 self._note(f"“{visible_line(found.part.media.name)}”: {note}")
         except VlmchatError as error:
             self._trouble(str(error))
