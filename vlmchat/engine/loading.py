@@ -92,6 +92,7 @@ class LoadedModel:
             "notice": self.folder.notice,
             "context": self.context,
             "images": True,
+            "processor": self.builder.spec.as_row(),
             "parameters": self.parameters,
         }
 

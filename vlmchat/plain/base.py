@@ -9,6 +9,7 @@ from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.talk.attachments import Attachments
 from vlmchat.talk.history import Remembered
 from vlmchat.talk.permissions import KeptPermissions
+from vlmchat.talk.plan import region_words
 from vlmchat.text import human_bytes, visible_line
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Base:
         self.out = out
         self.reader = reader
         self.overrides = overrides
-        self.attachments = Attachments(lambda: None, self._complain)
+        self.attachments = Attachments(lambda: None, self._complain, self.notice)
         self.library: Conversations | None = None
         self.permissions = KeptPermissions((), self.then, self._complain)
         self.remembered = Remembered()
@@ -84,8 +85,9 @@ class Base:
         """Write a whole turn, with which version of how many it is."""
         siblings = self.session.tree.siblings(turn)
         place = f" (version {siblings.index(turn) + 1} of {len(siblings)})"
-        for media in turn.media:
-            self.out.line(f"Picture: {facts_of(media)}")
+        for item in turn.attachments:
+            part = region_words(item)
+            self.out.line(f"Picture: {facts_of(item.media)}{f', {part}' if part else ''}")
         version = place if len(siblings) > 1 else ""
         self.out.line(f"{self.speaker(turn)}{version}: {turn.text}")
 
