@@ -89,6 +89,7 @@ class ModelInfo:
         context: most tokens of prompt and answer together; 0 when unknown.
         images: whether pictures may be sent.
         processor: how it cuts pictures, if it says so: what they cost is reckoned from that.
+        video: whether the model has learned videos.
     """
 
     id: str
@@ -102,6 +103,7 @@ class ModelInfo:
     context: int = 0
     images: bool = True
     processor: ProcessorSpec | None = None
+    video: bool = False
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "ModelInfo":

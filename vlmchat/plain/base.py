@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vlmchat.settings import Settings
     from vlmchat.talk.engine_change import EngineChanger
     from vlmchat.talk.keeping.conversations import Conversations
+    from vlmchat.talk.plan import Plans
     from vlmchat.talk.question import NoticeKind
     from vlmchat.talk.session import ChatSession
     from vlmchat.talk.turns.tree import Turn
@@ -41,6 +42,7 @@ class Base:
     """
 
     session: "ChatSession"
+    plans: "Plans"
     engine_changer: "EngineChanger"
 
     def __init__(
