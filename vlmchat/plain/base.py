@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vlmchat.plain.reading import Reader
     from vlmchat.settings import Settings
     from vlmchat.talk.engine_change import EngineChanger
+    from vlmchat.talk.front import Front
     from vlmchat.talk.keeping.conversations import Conversations
     from vlmchat.talk.plan import Plans
     from vlmchat.talk.question import NoticeKind
@@ -61,6 +62,11 @@ class Base:
         self._pushed: list[str] = []
         self._following: list[Coroutine[Any, Any, None]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def front(self) -> "Front":
+        """This, as commands see it."""
+        raise NotImplementedError
 
     # Saying -----------------------------------------------------------------------------------
 

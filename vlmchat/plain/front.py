@@ -51,9 +51,7 @@ class PlainFront(Adjusting):
         super().__init__(out, reader, overrides)
         self.session = ChatSession(NoEngine(), self)
         self.engine_changer = EngineChanger(self.session, self.notice, self.then)
-        self.plans = Plans(
-            self.session, lambda: self.attachments.items, self._behind, lambda: None
-        )
+        self.plans = Plans(self.session, lambda: self.attachments.items, self._behind, lambda: None)
         self.plans.settings = lambda: self.settings
         self.plans.wanted = lambda: self.engine_changer.model
         self.attachments.room = self.plans.frames_room

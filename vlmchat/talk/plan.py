@@ -14,7 +14,6 @@ from vlmchat.chat.messages import (
     Media,
     VideoPart,
 )
-from vlmchat.client.protocol import ModelInfo
 from vlmchat.errors import VlmchatError
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 from vlmchat.talk.speeds import Speed, Speeds
@@ -192,7 +191,7 @@ class Plans:
         from vlmchat.models.processor import processor_spec
 
         try:
-            spec = await asyncio.to_thread(processor_spec, Path(name).expanduser())
+            spec = await asyncio.to_thread(lambda: processor_spec(Path(name).expanduser()))
         except (VlmchatError, OSError, RuntimeError):
             return  # the engine says what is wrong with the folder
         self._folders[name] = spec
@@ -264,7 +263,9 @@ class Plans:
         if total is None or left is None or total.tokens < left:
             return ""
         are = "is" if left == 1 else "are"
-        return f"needs {counted(total.tokens, 'token')}, {grouped(left)} {are} left: {self._advice()}"
+        return (
+            f"needs {counted(total.tokens, 'token')}, {grouped(left)} {are} left: {self._advice()}"
+        )
 
     def _advice(self) -> str:
         items = self._items()
