@@ -7,8 +7,6 @@ is lost there is measured again.
 import contextlib
 import json
 import os
-import statistics
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -64,7 +62,7 @@ class Speeds:
         found = self._models.get(_key(model))
         if found is None or not found.tile or not found.token:
             return None
-        return Speed(statistics.median(found.tile), statistics.median(found.token))
+        return Speed(_median(found.tile), _median(found.token))
 
     def load(self) -> None:
         """Read the file; blocking. One that is missing or damaged is as good as empty."""
@@ -116,6 +114,8 @@ class Speeds:
         }
 
     def _write(self) -> None:
+        import tempfile
+
         rows = {key: {"tile": m.tile, "token": m.token} for key, m in self._models.items()}
         # Without a place for it, the speeds are known until the program ends.
         with contextlib.suppress(OSError, VlmchatError):
@@ -134,6 +134,11 @@ class Speeds:
 
 def _key(model: ModelInfo) -> str:
     return "\n".join((model.id, model.revision, model.quantization, model.device))
+
+
+def _median(values: list[float]) -> float:
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def _numbers(value: object) -> list[float]:

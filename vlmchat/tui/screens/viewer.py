@@ -283,7 +283,9 @@ class Viewer(Looking):
             self.query_one(Canvas).show(None)
         told = self._plan_words()
         plan = self.query_one("#viewer-plan", Static)
-        plan.display = bool(told)
+        if plan.display != bool(told):
+            plan.display = bool(told)
+            self.call_after_refresh(self._draw)  # the picture has a line less now, or more
         plan.update(Content(told))
         self.query_one("#viewer-keys", Static).update(self._keys())
         self.query_one("#viewer-facts", Static).update(Content(self._facts()))

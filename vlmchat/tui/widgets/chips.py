@@ -146,19 +146,37 @@ class Chips(VerticalGroup):
         if len(items) == 1:
             text = whole_text(items[0], told[0], room - 8)
             return [Chip(items[0], text, describe_item(items[0])), *last]
-        chips: list[Static] = []
-        # The last ones are what was just attached, and what Backspace takes.
-        for number in range(len(items), 0, -1):
-            item, facts = items[number - 1], told[number - 1]
-            about = " · ".join((describe_item(item), *facts))
-            chip = Chip(item, brief_text(item, number, facts), about)
-            more = _note(f"{number} more and")
-            wanted = _width(chip) + (0 if number == 1 else _width(more))
-            if chips and wanted > room:
-                return [more, *chips, *last]
-            chips.insert(0, chip)
-            room -= _width(chip)
-        return [*chips, *last]
+        # Rather all of them without their figures, which the total has, than some with.
+        for figures in (True, False):
+            chips = [
+                _brief_chip(item, number, facts, figures=figures)
+                for number, (item, facts) in enumerate(zip(items, told, strict=True), 1)
+            ]
+            if sum(map(_width, chips)) <= room:
+                return [*chips, *last]
+        return [*_last_ones(chips, room), *last]
+
+
+def _brief_chip(item: Attachment, number: int, facts: list[str], *, figures: bool) -> Static:
+    about = " · ".join((describe_item(item), *facts))
+    return Chip(item, brief_text(item, number, facts if figures else ()), about)
+
+
+def _last_ones(chips: list[Static], room: int) -> list[Static]:
+    """Return as many of the last chips as fit, and how many there are before them.
+
+    The last ones are what was just attached, and what Backspace takes.
+    """
+    more = _note(f"{len(chips)} more and")
+    room -= _width(more)
+    kept: list[Static] = []
+    for chip in reversed(chips):
+        room -= _width(chip)
+        if kept and room < 0:
+            break
+        kept.insert(0, chip)
+    more.update(Content(f"{len(chips) - len(kept)} more and"))
+    return [more, *kept]
 
 
 def _note(text: str) -> Static:
