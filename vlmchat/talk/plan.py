@@ -275,7 +275,7 @@ class Plans:
         if any(isinstance(item, VideoPart) for item in items):
             ways.append("fewer frames")
         if self._session.context.used:
-            ways.append("a new conversation (/new)")
+            ways.append("/new")
         return " or ".join(ways[:2] or ["fewer attachments"])
 
     def sentence(self, item: Attachment) -> str:

@@ -226,12 +226,13 @@ class Looking(ModalScreen[None]):
         words = []
         if (region := part.region) is not None:
             left, top, right, bottom = region.edges
-            words.append(f"part {region.width}×{region.height} at {left},{top} to {right},{bottom}")
+            words.append(f"part {left},{top},{right},{bottom} ({region.width}×{region.height})")
         if chat is not None and (spec := chat.plans.spec) is not None:
             if self.grid:
                 plan = plan_of(part, chat.session.detail, spec)
                 shape = f" ({plan.rows}×{plan.cols} and the whole)" if plan.rows else ""
-                words.append(f"detail {chat.session.detail}{shape}")
+                detail = str(chat.session.detail)
+                words.append(detail if region is not None else f"detail {detail}{shape}")
             words += chat.plans.facts(part)
         elif self.grid:
             words.append("the tiles are known once the model is")

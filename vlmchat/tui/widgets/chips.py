@@ -26,10 +26,11 @@ def describe(media: Media) -> str:
 
 def describe_item(item: Attachment) -> str:
     """Return what `describe` does, and which part of a picture is meant."""
-    text = describe(item.media)
-    if isinstance(item, ImagePart) and item.region is not None:
-        text += f" · part {item.region.width}×{item.region.height}"
-    return text
+    media = item.media
+    if not isinstance(item, ImagePart) or item.region is None:
+        return describe(media)
+    part = f"part {item.region.width}×{item.region.height} of {media.width}×{media.height}"
+    return f"{visible_line(media.name)}  {part} · {human_bytes(media.size)}"
 
 
 def _shortened(name: str, most: int) -> str:
@@ -53,10 +54,10 @@ def whole_text(item: Attachment, facts: Sequence[str], room: int) -> str:
     return _shortened(name, max(_SHORTEST, room - cell_len(text))) + text
 
 
-def brief_text(item: Attachment, number: int, facts: Sequence[str]) -> str:
-    """Return one of several attachments: its number, its name and its tokens."""
+def brief_text(item: Attachment, number: int, facts: Sequence[str], most: int = _BRIEF) -> str:
+    """Return one of several attachments: its number, its name in `most` cells, its tokens."""
     part = isinstance(item, ImagePart) and item.region is not None
-    pieces = [f"{number} {_shortened(visible_line(item.media.name), _BRIEF)}"]
+    pieces = [f"{number} {_shortened(visible_line(item.media.name), most)}"]
     pieces += ["part"] if part else []
     pieces += [fact for fact in facts if "token" in fact] or list(facts[:1])
     return " · ".join(pieces)
@@ -147,9 +148,9 @@ class Chips(VerticalGroup):
             text = whole_text(items[0], told[0], room - 8)
             return [Chip(items[0], text, describe_item(items[0])), *last]
         # Rather all of them without their figures, which the total has, than some with.
-        for figures in (True, False):
+        for figures, most in ((True, _BRIEF), (False, _BRIEF), (False, _SHORTEST)):
             chips = [
-                _brief_chip(item, number, facts, figures=figures)
+                _brief_chip(item, number, facts, most, figures=figures)
                 for number, (item, facts) in enumerate(zip(items, told, strict=True), 1)
             ]
             if sum(map(_width, chips)) <= room:
@@ -157,9 +158,11 @@ class Chips(VerticalGroup):
         return [*_last_ones(chips, room), *last]
 
 
-def _brief_chip(item: Attachment, number: int, facts: list[str], *, figures: bool) -> Static:
+def _brief_chip(
+    item: Attachment, number: int, facts: list[str], most: int, *, figures: bool
+) -> Static:
     about = " · ".join((describe_item(item), *facts))
-    return Chip(item, brief_text(item, number, facts if figures else ()), about)
+    return Chip(item, brief_text(item, number, facts if figures else (), most), about)
 
 
 def _last_ones(chips: list[Static], room: int) -> list[Static]:
