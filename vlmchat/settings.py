@@ -205,6 +205,11 @@ class MediaSettings(_Group):
     )
     """Longer videos are refused."""
 
+    video_max_bytes: int = Field(
+        title="Largest video, bytes", default=20_000_000_000, ge=1, json_schema_extra=_NOW
+    )
+    """Larger video files are refused, attached or imported."""
+
     video_decode_seconds: float = Field(
         title="Longest wait for frames, seconds", default=10.0, gt=0, json_schema_extra=_NOW
     )
@@ -217,6 +222,7 @@ class MediaSettings(_Group):
         """Return what `vlmchat.media.rules.use_rules` puts in force."""
         limits = Limits(self.max_bytes, self.max_pixels)
         videos = VideoLimits(
+            max_bytes=self.video_max_bytes,
             max_picture_bytes=self.max_bytes,
             max_pixels=self.max_pixels,
             max_seconds=self.video_max_seconds,
