@@ -56,9 +56,12 @@ def test_cut_off_in_the_middle(tmp_path: Path, name: str) -> None:
     noisy = [drawn(n) for n in range(200)]
     path = cut(film(tmp_path / name, codec, 200, muxer=muxer, pictures=noisy), 0.6)
     got = sample(path, Sampling(fps=1), 64)
-    found = proven(got, 10)
+    # Without its index, an AVI's last frame may be one off.
+    found = [number_of(frame.image) for frame in got.frames]
+    near = 0.11 if name.endswith("avi") else 1e-6
+    assert [frame.time for frame in got.frames] == pytest.approx([n / 10 for n in found], abs=near)
     assert found[0] == 0 and 80 < found[-1] < 160 and len(found) >= 8
-    if not name.endswith("ts"):  # which says nowhere how long it should be
+    if name[-3:] not in (".ts", "avi"):  # whose length is guessed by what is there
         assert any("cut off at 0:" in note for note in got.notes)
     assert got.info.duration == pytest.approx(found[-1] / 10, abs=0.6)
 
@@ -129,7 +132,7 @@ def test_playlists_are_refused_by_name(tmp_path: Path) -> None:
 
 def test_the_name_of_a_file_means_nothing(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", count=12)
-    for name in ("a.m3u8", "http:x", "concat:a|b", "[b]a[/b].avi", "a\x1b[31m.mkv", "a%03d.png"):
+    for name in ("a.m3u8", "http:x", "concat:a|b", "[b]a.avi", "a\x1b[31m.mkv", "a%03d.png"):
         other = tmp_path / name
         other.write_bytes(path.read_bytes())
         assert proven(frames_at(other, [0.5], 64), 10) == [5]
@@ -153,7 +156,7 @@ def test_no_frames(tmp_path: Path) -> None:
         out.start_encoding()
     with pytest.raises(MediaError) as caught:
         sample(path)
-    assert "no frame" in sentence(caught.value)
+    assert "ends before its first frame" in sentence(caught.value)
     assert said(cut(clip, 0.02))
 
 
@@ -167,7 +170,7 @@ def test_locked_by_drm(tmp_path: Path) -> None:
 
 def test_limits(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", count=60)
-    assert "19" in said(path, VideoLimits(max_pixels=19_000)) and probe(path).width == 160
+    assert "160 × 120" in said(path, VideoLimits(max_pixels=19_000)) and probe(path).width == 160
     assert "0:06" in said(path, VideoLimits(max_seconds=5))
     assert "most that is read" in said(path, VideoLimits(max_bytes=1000))
     book = animation(tmp_path / "a.gif", 20)
@@ -196,7 +199,7 @@ def test_time_is_up(tmp_path: Path) -> None:
     assert "too long" in sentence_of_time(path)
 
     def slow() -> None:
-        time.sleep(0.004)
+        time.sleep(0.012)
 
     got = sample(path, Sampling(fps=10), 64, VideoLimits(decode_seconds=0.9), check=slow)
     assert 0 < len(got.frames) < 100 and "stopped after 0.9 seconds" in got.notes[-1]
@@ -257,4 +260,6 @@ def test_a_track_that_hides(tmp_path: Path) -> None:
     late = remuxed(clip, tmp_path / "b.ts", shift=1000)
     path = tmp_path / "c.ts"
     path.write_bytes(late.read_bytes() + clip.read_bytes())
-    assert sample(path, Sampling(max_frames=4), 64).frames
+    assert "26:14:06 long" in said(path)
+    got = sample(path, Sampling(max_frames=4), 64, VideoLimits(max_seconds=1e6))
+    assert got.frames

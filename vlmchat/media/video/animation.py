@@ -157,7 +157,10 @@ def _apng(source: Source) -> Animation | None:
         if kind == b"IHDR":
             width, height, depth = struct.unpack(">IIB", source.peek(start, 9))
         elif kind == b"fcTL":
-            top, bottom = struct.unpack(">20xHH2x", source.peek(start, 26))
+            body = source.peek(start, 26)
+            if len(body) < 26:
+                break
+            top, bottom = struct.unpack(">20xHH2x", body)
             pauses.append(_pause(top / (bottom or 100)))
         elif kind == b"IDAT" and not data:
             data, still = True, not pauses

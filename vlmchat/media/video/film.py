@@ -20,7 +20,7 @@ from vlmchat.errors import MediaError
 from vlmchat.media.video.colour import Background, Painter
 from vlmchat.media.video.info import Frame
 from vlmchat.media.video.limits import VideoLimits
-from vlmchat.media.video.opening import describe, film_stream, why
+from vlmchat.media.video.opening import accept, describe, film_stream, why
 from vlmchat.media.video.source import Source
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Film:
         made_up: whether frames had no times of their own.
 
     Raises:
-        MediaError: no video in it, or none that can be decoded.
+        MediaError: no video in it, none that can be decoded, too large or too long.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Film:
         self.info = describe(container, self._stream, source, kind)
         self.damaged = 0
         self.made_up = False
+        accept(self.info, source, limits)
         self._decoder = _decoder(self._stream, limits, source)
         self._base = self._stream.time_base or Fraction(1, av.time_base)
         # AVI numbers frames as they are decoded, and libav cannot tell the order in which those of
@@ -217,6 +218,7 @@ class Film:
         target = self._origin - round(_BEFORE / float(self._base)) if ticks is None else ticks
         try:
             self._container.seek(target, stream=self._stream)
+            self._source.raise_failed()
         except (FFmpegError, OSError):
             self._source.raise_failed()
             self._seekable = False
@@ -248,6 +250,7 @@ class Film:
                 self.damaged += 1
                 return
             if packet is None or packet.size == 0:
+                self._source.raise_failed()
                 return
             yield packet
 

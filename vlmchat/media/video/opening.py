@@ -65,12 +65,11 @@ def opened(
             metadata_errors="replace",
             buffer_size=_BUFFER,
         )
-    except TimeUpError:
-        raise
     except (FFmpegError, MemoryError, ValueError, OSError, RuntimeError) as error:
         source.raise_failed()
         raise _unopened(source, kind, error) from error
     with container:
+        source.raise_failed()
         yield container
 
 
@@ -104,6 +103,8 @@ def _unopened(source: Source, kind: str, error: Exception) -> MediaError:
         )
     if isinstance(error, MemoryError):
         return MediaError(f"“{source.label}” needs more memory to open than there is.")
+    if isinstance(error, EOFError):
+        return MediaError(f"“{source.label}” ends before its first frame: it was cut off.")
     return MediaError(f"“{source.label}” is damaged and cannot be opened ({why(error)}).")
 
 
