@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal, cast
 import av
 from av.codec import CodecContext
 from av.error import FFmpegError
-from av.stream import Discard
 
 from vlmchat.errors import MediaError
 from vlmchat.media.video.colour import Background, Painter
@@ -334,23 +333,33 @@ class Film:
 
     def key_times(self, start: float, end: float) -> list[float]:
         """Return the times of the keyframes between two moments, seconds, ascending."""
-        self._stream.discard = Discard.nonkey
         first, last = self.ticks(start), self.ticks(end)
+        keys = (
+            self._indexed_keys() if self.info.container == "mov" else self._passed_keys(start, last)
+        )
+        return [max(0.0, self.seconds(key)) for key in sorted(keys) if first <= key <= last]
+
+    def _indexed_keys(self) -> list[int]:
+        """Return the keyframes' times by a full index, which holds decoding times."""
+        self._seek(None)
+        packet = next(self._packets(), None)
+        if packet is None or packet.pts is None or packet.dts is None:
+            return []
+        # A keyframe waits as long between decoding and being shown as the first one does.
+        wait = packet.pts - packet.dts
+        return [e.timestamp + wait for e in self._stream.index_entries if e.is_keyframe]
+
+    def _passed_keys(self, start: float, last: int) -> list[int]:
+        """Return the keyframes' times by reading all packets."""
         found: list[int] = []
-        try:
-            self._seek(first if start > 0 else None)
-            for packet in self._packets():
-                stamp = packet.pts if packet.pts is not None else packet.dts
-                if stamp is None or not packet.is_keyframe:
-                    continue
+        self._seek(self.ticks(start) if start > 0 else None)
+        for packet in self._packets():
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is not None and packet.is_keyframe:
+                found.append(stamp)
                 if stamp > last:
                     break
-                if stamp >= first:
-                    found.append(stamp)
-        finally:
-            self._stream.discard = Discard.default
-            self._seek(None)
-        return [max(0.0, self.seconds(stamp)) for stamp in sorted(found)]
+        return found
 
     def reach(self) -> float | None:
         """Return when the last frame that is really in the file ends, seconds.
