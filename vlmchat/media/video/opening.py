@@ -127,9 +127,8 @@ def film_stream(container: "InputContainer", source: Source) -> "VideoStream":
     # The type stub forgets that there may be no decoder.
     known = [s for s in films if cast(object, s.codec_context) is not None]
     if not known:
-        tag = visible_line(films[0].codec_tag or "").strip("\0 ") or "unknown"
         raise MediaError(
-            f"“{source.label}” is stored with a codec that is not known here ({tag}): "
+            f"“{source.label}” is stored with a codec that is not known here: "
             "convert it to H.264, VP9 or AV1."
         )
     # The first is what players show, unless another is marked as the default.
