@@ -98,10 +98,11 @@ class Painter:
         self._background = background
         self._stretch = stretch
         self._scaler = VideoReformatter()
+        self._known: tuple[int, Matrix] | None = None
 
     def picture(self, frame: "VideoFrame") -> Image.Image:
         """Return `frame` as 8-bit RGB, upright, with square pixels."""
-        matrix = frame_matrix(frame)
+        matrix = self._matrix(frame)
         upright = upright_size(frame.width, frame.height, self._stretch, matrix)
         target = fitted(*upright, self._longest)
         width, height = target[::-1] if sideways(matrix) else target
@@ -115,6 +116,13 @@ class Painter:
             image = Image.fromarray(self._scaled(frame, width, height, "rgb24"))
         method = turn(matrix)
         return image if method is None else image.transpose(method)
+
+    def _matrix(self, frame: "VideoFrame") -> Matrix:
+        """Return which way up `frame` is, as the last one was if it is turned alike."""
+        # A frame whose side data were asked for lives on until the next collection of cycles.
+        if self._known is None or self._known[0] != frame.rotation:
+            self._known = frame.rotation, frame_matrix(frame)
+        return self._known[1]
 
     def _scaled(self, frame: "VideoFrame", width: int, height: int, form: str) -> npt.NDArray[Any]:
         guess = None

@@ -398,7 +398,7 @@ def _decoder(stream: "VideoStream", limits: VideoLimits, source: Source) -> "Vid
     else:
         decoder = own
     decoder.options = {"max_pixels": str(limits.max_pixels)}
-    decoder.thread_count = limits.threads or min(4, os.cpu_count() or 1)
+    decoder.thread_count = limits.threads or min(2, os.cpu_count() or 1)
     decoder.thread_type = "AUTO"
     try:
         decoder.open(strict=False)
