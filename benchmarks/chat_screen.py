@@ -64,11 +64,19 @@ class Loop:
 
 def fill(folder: Path, messages: int) -> None:
     """Write one conversation of so many messages into a new database."""
-    from vlmchat.chat.conversation import Conversation, Entry
+    from vlmchat.chat.conversation import Conversation, Entry, Provenance
     from vlmchat.chat.messages import Message, TextPart
     from vlmchat.store.store import Store
 
     chance = random.Random(7)
+    made = Provenance(
+        {"model": "HuggingFaceTB/SmolVLM2-256M-Video-Instruct", "quantization": "8bit"},
+        {"temperature": 0.7, "top_p": 0.9, "seed": 7, "max_new_tokens": 512},
+        finish_reason="stop",
+        prompt_tokens=812,
+        completion_tokens=120,
+        timings={"prompt_ms": 412.5, "predicted_ms": 1300.25, "predicted_per_second": 92.3},
+    )
     entries = []
     for number in range(messages):
         role = "assistant" if number % 2 else "user"
@@ -80,6 +88,7 @@ def fill(folder: Path, messages: int) -> None:
                 Message("assistant" if number % 2 else "user", (TextPart(text),)),
                 "model" if role == "assistant" else "person",
                 created=1.0 + number,
+                provenance=made if role == "assistant" else None,
             )
         )
     conversation = Conversation("long", "Long", tip=f"m{messages - 1}", entries=tuple(entries))
@@ -170,8 +179,8 @@ def inside(home: Path, tokens: int) -> None:
     """Be the program in the pseudo-terminal."""
     os.environ["VLMCHAT_HOME"] = str(home)
     from vlmchat.client.protocol import EngineStatus, ModelInfo
+    from vlmchat.talk.engine_keeper import NoEngine
     from vlmchat.tui.app import ChatApp
-    from vlmchat.tui.engine_keeper import NoEngine
 
     pretended = Pretended(tokens)
 

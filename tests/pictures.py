@@ -1,6 +1,8 @@
 """Pictures for tests, drawn on the spot."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -27,3 +29,15 @@ def saved(path: Path, width: int = 64, height: int = 48, colour: str = "red") ->
     """Write `draw` to `path` and return it."""
     draw(width, height, colour).save(path)
     return path
+
+
+def promised_png(width: int, height: int) -> bytes:
+    """Return a PNG whose header promises `width` × `height`, with next to no data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")

@@ -69,6 +69,7 @@ def test_a_whole_conversation(model: Path, tmp_path: Path) -> None:
         assert terminal.wait_exit() == 0
 
 
+@pytest.mark.slow
 def test_killed_engine_in_mid_answer(model: Path, tmp_path: Path) -> None:
     with Terminal("--model", model, home=tmp_path / "home", rows=60) as terminal:
         terminal.wait("Ask something", 10)
@@ -93,6 +94,7 @@ def test_killed_engine_in_mid_answer(model: Path, tmp_path: Path) -> None:
     assert not psutil.pid_exists(engine.pid) or engine.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 def test_killed_chat_in_mid_answer_is_brought_back(model: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Terminal("--model", model, home=home, rows=60) as terminal:

@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     StringConstraints,
     ValidationError,
     create_model,
@@ -30,9 +31,13 @@ from pydantic_settings import (
 )
 
 from vlmchat import paths
-from vlmchat.chat.messages import Detail
+from vlmchat.chat.messages import Detail, parse_detail
 from vlmchat.client.protocol import Sampling
 from vlmchat.errors import UsageError
+from vlmchat.media.rules import DEFAULT_LIMITS, Background, Limits, MediaRules
+from vlmchat.media.video.limits import VideoLimits
+from vlmchat.media.video.plan import Method
+from vlmchat.media.video.plan import Sampling as FrameSampling
 from vlmchat.text import visible_line
 
 Quant: TypeAlias = Literal["auto", "none", "8bit", "4bit"]
@@ -52,6 +57,13 @@ def _applies(when: Applies) -> dict[str, Any]:
 _NOW = _applies("now")
 _RESTART = _applies("engine restart")
 _NEW = _applies("new conversation")
+
+
+def _detail(value: object) -> Detail:
+    try:
+        return parse_detail(value)
+    except UsageError:
+        raise ValueError("it is low, auto, high or the most tiles, from 1 up") from None
 
 
 class _Group(BaseModel):
@@ -141,12 +153,77 @@ class ChatSettings(_Group):
 class MediaSettings(_Group):
     """Where pictures come from, and how they are shown to the model."""
 
-    detail: Detail = Field(default="auto", json_schema_extra=_NEW)
-    """How finely the model looks: one tile (low), as much as the picture holds (auto), or as the
-    model's own processor would, scaled up (high)."""
+    detail: Annotated[Detail, PlainValidator(_detail, json_schema_input_type=Detail)] = Field(
+        default="auto", json_schema_extra=_NEW
+    )
+    """How finely the model looks: one tile (low), as much as the picture holds (auto), as the
+    model's own processor would, scaled up (high), or at most so many tiles (a number)."""
+
+    background: Background = Field(default="white", json_schema_extra=_NOW)
+    """What transparent parts of a picture are laid over for the model."""
+
+    number_images: bool = Field(default=False, json_schema_extra=_NOW)
+    """Whether each picture is named to the model (Image 1, Image 2 and so on, through the whole
+    conversation), so that a question can say which one it means."""
+
+    max_pixels: int = Field(
+        title="Largest picture, pixels",
+        default=DEFAULT_LIMITS.max_pixels,
+        ge=1,
+        json_schema_extra=_NOW,
+    )
+    """Pictures with more pixels (width times height) are refused before they are decoded; one
+    takes up to nine bytes of memory a pixel."""
+
+    max_bytes: int = Field(
+        title="Largest file, bytes",
+        default=DEFAULT_LIMITS.max_bytes,
+        ge=1,
+        json_schema_extra=_NOW,
+    )
+    """Larger picture files are refused before they are read."""
+
+    video_fps: float = Field(
+        title="Frames per second of video", default=1.0, gt=0, le=1000, json_schema_extra=_NOW
+    )
+    """How many frames the model gets of each second of a video, within the budget below."""
+
+    video_frames: int = Field(
+        title="Most frames of a video", default=64, ge=1, le=256, json_schema_extra=_NOW
+    )
+    """The most frames the model gets of one video; fewer where they would fill more than half of
+    what is left of its context."""
+
+    video_method: Method = Field(
+        title="How frames are chosen", default="uniform", json_schema_extra=_NOW
+    )
+    """Spread evenly (uniform), after the largest changes of what is seen (scenes), or those that
+    are stored whole, which are quick to read (keyframes)."""
+
+    video_max_seconds: float = Field(
+        title="Longest video, seconds", default=24 * 3600.0, gt=0, json_schema_extra=_NOW
+    )
+    """Longer videos are refused."""
+
+    video_decode_seconds: float = Field(
+        title="Longest wait for frames, seconds", default=10.0, gt=0, json_schema_extra=_NOW
+    )
+    """Reading the frames of a video ends after this time with those that were found."""
 
     allowed_hosts: tuple[NonEmpty, ...] = Field(default=(), json_schema_extra=_NOW)
     """Hosts that pictures are fetched from without asking, when you attach a web address."""
+
+    def as_rules(self) -> MediaRules:
+        """Return what `vlmchat.media.rules.use_rules` puts in force."""
+        limits = Limits(self.max_bytes, self.max_pixels)
+        videos = VideoLimits(
+            max_picture_bytes=self.max_bytes,
+            max_pixels=self.max_pixels,
+            max_seconds=self.video_max_seconds,
+            decode_seconds=self.video_decode_seconds,
+        )
+        sampling = FrameSampling(self.video_method, self.video_fps, self.video_frames)
+        return MediaRules(limits, self.background, self.number_images, sampling, videos)
 
 
 class UiSettings(_Group):

@@ -198,7 +198,10 @@ def _field(group: str, name: str, info: FieldInfo, model: type[BaseModel]) -> Se
         annotation = get_args(annotation)[0]
     choices: tuple[str, ...] = ()
     kind: Kind = "text"
-    if get_origin(annotation) is Literal:
+    levels = next((arm for arm in arms if get_origin(arm) is Literal), None)
+    if levels is not None and int in arms:
+        kind, choices = "choice", tuple(get_args(levels))  # a number is typed, as a command
+    elif get_origin(annotation) is Literal:
         kind, choices = "choice", tuple(get_args(annotation))
     elif get_origin(annotation) is tuple:
         kind = "texts"

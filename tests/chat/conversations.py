@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.pictures import encoded
 from vlmchat.chat.conversation import Conversation, Entry, Label, LabelKind, Provenance
-from vlmchat.chat.messages import DETAILS, ImagePart, Media, Message, Part, TextPart
+from vlmchat.chat.messages import DETAILS, ImagePart, Media, Message, Part, Region, TextPart
 from vlmchat.media.images import media_from_bytes
 
 RED = media_from_bytes(encoded(), "red.png")
@@ -44,7 +44,10 @@ def _renamed(media: Media, name: str) -> Media:
 
 
 _IMAGES = st.builds(
-    ImagePart, st.builds(_renamed, st.sampled_from([RED, BLUE]), _NAMES), st.sampled_from(DETAILS)
+    ImagePart,
+    st.builds(_renamed, st.sampled_from([RED, BLUE]), _NAMES),
+    st.sampled_from((*DETAILS, 1, 5)),
+    st.sampled_from([None, Region(0, 0, 1, 1), Region(3, 4, 40, 30)]),
 )
 _PARTS: st.SearchStrategy[Part] = st.one_of(st.builds(TextPart, TEXTS), _IMAGES)
 _MESSAGES = st.builds(
@@ -117,7 +120,9 @@ def example(**values: Any) -> Conversation:
     engine = {"model": "smolvlm", "seed": 3}
     made = Provenance(engine, {"temperature": 0.5}, "Be brief.", "stop", 9, 2, 0, {"ms": 1.5})
     bad, better = Label("bad", "", 5.0), Label("better", "a", 7.0)
-    question = Message("user", (ImagePart(RED), TextPart("What is <b>it</b>?")))
+    question = Message(
+        "user", (ImagePart(RED, 5, Region(1, 2, 30, 40)), TextPart("What is <b>it</b>?"))
+    )
     entries = (
         Entry("q", None, question, "person", created=1_700_000_000.0),
         Entry("a", "q", said("A *square*."), "model", "complete", 2.0, made, (bad,)),

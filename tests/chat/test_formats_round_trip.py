@@ -34,7 +34,7 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, ImagePart):
         media = value.media
         shape = (media.mime, media.width, media.height, media.size)
-        return ("image", media.sha256, sound(media.name), *shape, value.detail)
+        return ("image", media.sha256, sound(media.name), *shape, value.detail, value.region)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: as_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, str):

@@ -1,41 +1,19 @@
 """The demo model put together for real, by processes that get in each other's way."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.fixtures_demo import Making, events, start
 from vlmchat.demo import fetch
 from vlmchat.errors import ModelError
 from vlmchat.models import demo_model, local
 from vlmchat.models.catalogue import DEMO
 from vlmchat.models.progress import ignore_progress
 from vlmchat.models.resolve import resolve
-
-_COMMAND = [sys.executable, "-m", "vlmchat.demo.build"]
-
-
-def start(home: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        _COMMAND,
-        env={**os.environ, "VLMCHAT_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-
-
-def events(child: "subprocess.Popen[str]") -> list[dict[str, Any]]:
-    out, _ = child.communicate(timeout=240)
-    return [json.loads(line) for line in out.splitlines()]
 
 
 def test_a_full_disk_is_refused_with_both_numbers(small_disk: Callable[[int], Path]) -> None:
@@ -56,41 +34,26 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
 
 
 @pytest.mark.registry
+def test_a_kill_in_mid_download_leaves_nothing_in_the_way(demo_making: Making) -> None:
+    left = demo_making.left
+    assert len(left) == 1 and left[0].startswith("making-")
+    assert demo_making.codes == [0, 0], demo_making.said
+    assert not any("error" in lines[-1] for lines in demo_making.said)
+
+
+@pytest.mark.registry
 def test_two_processes_at_once_make_one_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demo_making: Making, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = tmp_path / "home"
-    children = [start(home), start(home)]
-    said = [events(child) for child in children]
-    assert [child.returncode for child in children] == [0, 0], said
-    texts = [{one["text"] for one in lines} for lines in said]
+    texts = [{one["text"] for one in lines} for lines in demo_making.said]
     assert sorted(any("Waiting for another" in text for text in each) for each in texts) == [
         False,
         True,
     ]
-    monkeypatch.setenv("VLMCHAT_HOME", str(home))
+    monkeypatch.setenv("VLMCHAT_HOME", str(demo_making.home))
     local.check_folder(demo_model.folder())
-    left = {file.name for file in (home / "cache" / "demo").iterdir()}
-    assert left == {demo_model.folder().name, "making.lock"}
-
-
-@pytest.mark.registry
-def test_a_kill_in_mid_download_leaves_nothing_in_the_way(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    child = start(home)
-    assert child.stdout is not None
-    for line in child.stdout:
-        if json.loads(line)["stage"] == "downloading":
-            break
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
-    assert list((home / "cache" / "demo").glob("making-*"))
-    time.sleep(1)  # the orphaned pip may still be writing
-    second = start(home)
-    assert "error" not in events(second)[-1]
-    assert second.returncode == 0
-    assert not list((home / "cache" / "demo").glob("making-*"))
+    files = {file.name for file in (demo_making.home / "cache" / "demo").iterdir()}
+    assert files == {demo_model.folder().name, "making.lock"}
 
 
 @pytest.mark.registry
@@ -102,6 +65,7 @@ def test_the_demo_resolves_by_name(demo_home: Path, monkeypatch: pytest.MonkeyPa
     assert local.footprint_of(found.path).parameters == DEMO.parameters
 
 
+@pytest.mark.slow
 @pytest.mark.registry
 def test_text_logits_are_the_text_models_own_bit_for_bit(
     demo_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

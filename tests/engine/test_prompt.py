@@ -19,7 +19,8 @@ from vlmchat.chat.messages import Detail, ImagePart, Message, Part, TextPart
 from vlmchat.engine.prompt import PlannedImage, PromptBuilder, image_block
 from vlmchat.engine.vision import TileMaker
 from vlmchat.errors import UsageError
-from vlmchat.media.images import DEFAULT_LIMITS, media_from_bytes
+from vlmchat.media.images import media_from_bytes
+from vlmchat.media.rules import DEFAULT_LIMITS
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 from vlmchat.media.video_prompt import video_parts
 

@@ -12,8 +12,8 @@ import pytest
 from tests.pictures import encoded
 from vlmchat.errors import MediaError
 from vlmchat.media.fetch import NotAllowedError, _leads_to, fetch_picture, host_of
-from vlmchat.media.images import Limits
 from vlmchat.media.permissions import RememberedPermissions
+from vlmchat.media.rules import Limits
 
 
 @dataclass

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.media.test_images import huge_png
-from tests.pictures import draw, encoded, saved
+from tests.pictures import draw, encoded, promised_png, saved
 from vlmchat import paths
 from vlmchat.errors import MediaError
 from vlmchat.media.images import decode, shrunk
@@ -100,7 +99,7 @@ def test_extreme_shapes_and_nothing_is_blown_up(
 
 def test_broken_empty_and_huge_files_are_one_sentence(tmp_path: Path) -> None:
     cut = encoded("JPEG", 400, 300)[:1500]
-    for data in (b"", b"no picture", cut, huge_png(60_000, 60_000)):
+    for data in (b"", b"no picture", cut, promised_png(60_000, 60_000)):
         with pytest.raises(MediaError) as caught:
             thumbnail(data, _sha(data), (100, 100), "bad \x1b[31m.png")
         assert str(caught.value).endswith(".") and "\x1b" not in str(caught.value)

@@ -6,8 +6,8 @@ import pytest
 
 from tests.fake_engine import FakeEngine, running
 from tests.plain.piping import piped
-from vlmchat.tui.commands.base import Command
-from vlmchat.tui.commands.registry import COMMANDS
+from vlmchat.talk.commands.base import Command
+from vlmchat.talk.commands.registry import COMMANDS
 
 pytestmark = pytest.mark.slow
 

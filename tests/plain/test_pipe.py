@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_engine import FakeEngine, Reply, Script, running
+from tests.fresh_process import modules_after_importing
 from tests.pictures import saved
 from tests.plain.piping import piped
 from vlmchat import paths
@@ -170,13 +171,8 @@ def test_an_interrupt_stops_the_answer_only() -> None:
 
 
 def test_neither_textual_nor_torch_is_imported() -> None:
-    code = (
-        "import sys, vlmchat.plain.run, vlmchat.plain.tab, vlmchat.tui.setting_line, "
-        "vlmchat.tui.conversations, vlmchat.tui.store_recorder, vlmchat.tui.clipboard, "
-        "vlmchat.tui.external_editor, vlmchat.tui.open_external, vlmchat.tui.outline, "
-        "vlmchat.tui.differing, vlmchat.tui.facts, vlmchat.tui.theme_files, "
-        "vlmchat.tui.media_actions, vlmchat.media.images, vlmchat.client.api; "
-        "print([m for m in ('textual', 'torch', 'transformers') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    rooms = ("plain", "talk", "client", "store", "media", "chat")
+    imported = modules_after_importing(*(f"vlmchat.{room}" for room in rooms))
+    assert {"vlmchat.plain.run", "vlmchat.talk.session"} <= imported
+    assert not imported & {"textual", "textual_image", "rich", "torch", "transformers"}
+    assert not {name for name in imported if name.startswith("vlmchat.tui")}

@@ -142,7 +142,7 @@ async def conversation(walk: Walk) -> None:
     await chat.until(lambda: len(chat.screen.attachments.media) == 2)
     await chat.type("Compare these two\nwith those above.")
     await walk.see("chips", "boats at noon")
-    chat.screen.attachments.media = []
+    chat.screen.attachments.items = []
     chat.composer.clear_draft()
     chat.screen.warn("This conversation is not saved any more: it goes on in memory.")
     await chat.ask("/atach x")

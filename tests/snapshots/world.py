@@ -13,7 +13,7 @@ from vlmchat.chat.messages import Media, Message, TextPart, user_message
 from vlmchat.client.protocol import EngineStatus, ModelInfo
 from vlmchat.settings import Settings
 from vlmchat.store.store import Store
-from vlmchat.tui.engine_keeper import EngineKeeper, NoEngine
+from vlmchat.talk.engine_keeper import EngineKeeper, NoEngine
 
 NOW = datetime(2025, 3, 14, 12, 0, tzinfo=UTC)
 _DAY = 86_400.0

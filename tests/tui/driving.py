@@ -11,21 +11,23 @@ from typing import Any
 
 from textual.pilot import Pilot
 from textual.widget import Widget
-from textual.widgets import Static
 
 from tests.fake_engine import Script
+from tests.tui import quiet
 from vlmchat.client.supervisor import EngineOptions, LocalEngine
 from vlmchat.settings import Settings
+from vlmchat.talk.engine_keeper import EngineKeeper, LocalKeeper
+from vlmchat.talk.session import ChatSession
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.tui.app import ChatApp
-from vlmchat.tui.engine_keeper import EngineKeeper, LocalKeeper
 from vlmchat.tui.screens.chat import ChatScreen
-from vlmchat.tui.session import ChatSession
-from vlmchat.tui.tree import Turn
+from vlmchat.tui.widgets.answer import AnswerText
 from vlmchat.tui.widgets.composer import Composer
 from vlmchat.tui.widgets.turns import AnswerTurn, Notice, QuestionTurn
 
 FAKE = Path(__file__).parents[1] / "fake_engine.py"
 SIZE = (80, 24)
+quiet.install()
 
 
 @dataclass
@@ -65,7 +67,8 @@ class Chat:
             if time.monotonic() > deadline:
                 raise AssertionError(f"It never came to pass; the screen says:\n{self.text()}")
             await asyncio.sleep(0.01)
-        await self.pilot.pause()
+        if not self.app._exit:  # an app that ends answers no more
+            await self.pilot.pause()
 
     async def ready(self) -> None:
         await self.until(lambda: self.session.engine.status.stage == "ready")
@@ -106,8 +109,12 @@ class Chat:
 
 
 def shown(widget: Widget) -> str:
-    """Return the text of all visible labels below `widget`."""
-    lines = [str(child.render()) for child in widget.query(Static) if child.display]
+    """Return the text of all visible labels and answers below `widget`."""
+    lines = [
+        child.plain if isinstance(child, AnswerText) else str(child.render())
+        for child in widget.query("Static, AnswerText")
+        if child.display
+    ]
     return "\n".join(line for line in lines if line)
 
 

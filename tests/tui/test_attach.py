@@ -83,7 +83,7 @@ async def test_a_typed_path_is_an_attachment_and_no_command(tmp_path: Path) -> N
             await chat.ask(str(photo))
             await _attached(chat, 1)
             assert chat.composer.text == ""
-            chat.screen.attachments.media = []
+            chat.screen.attachments.items = []
             await chat.ask(f"{photo} what is it?")
             await chat.answered()
     content = engine.requests[0]["messages"][0]["content"]

@@ -4,14 +4,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from textual.widgets import Markdown, ProgressBar
-from textual.widgets.markdown import MarkdownBlock
+from textual.widgets import ProgressBar
 
 from tests.fake_engine import FakeEngine, Reply, Script, running
 from tests.pictures import saved
 from tests.tui.driving import Chat, chatting, remote, scripted, shown
-from vlmchat.tui.commands.registry import COMMANDS
-from vlmchat.tui.widgets.answer import Answer, AnswerText, PieceReader
+from vlmchat.talk.commands.registry import COMMANDS
+from vlmchat.tui.markdown.growing import whole
+from vlmchat.tui.widgets.answer import AnswerText, PieceReader
 from vlmchat.tui.widgets.queue import QueueRow
 from vlmchat.tui.widgets.status import LoadingLine, StatusBar
 from vlmchat.tui.widgets.transcript import Transcript
@@ -105,12 +105,13 @@ async def test_an_answer_streams_as_markdown_and_ends_as_a_full_parse(tmp_path: 
             await chat.ask("Draw a table")
             await chat.answered()
             turn = chat.screen.query_one(AnswerTurn)
-            drawn = turn.query_one(Markdown)
-            whole = AnswerText(Answer(chat.replies[0]), 0)
-            await chat.screen.mount(whole)
-            await whole.update(DOCUMENT.replace("\r\n", "\n"))
-            await chat.until(lambda: len(whole.query(MarkdownBlock)) > 5)
-            assert _blocks(drawn) == _blocks(whole)
+            drawn = turn.query_one(AnswerText)
+            blocks = whole(DOCUMENT.replace("\r\n", "\n"))
+            rows = [row for block in blocks for row in block.rows(drawn.size.width)]
+            assert drawn.size.height == len(rows) > 15
+            assert [drawn.render_line(y).text.rstrip() for y in range(len(rows))] == [
+                (row.lead + row.text).plain.rstrip() for row in rows
+            ]
             assert chat.replies[0].text == DOCUMENT
             footnote = shown(turn).splitlines()[-1]
             assert footnote.startswith("first token ")
@@ -120,13 +121,6 @@ async def test_an_answer_streams_as_markdown_and_ends_as_a_full_parse(tmp_path: 
     assert body["stream"] is True
     assert body["max_tokens"] == 512
     assert body["model"] == "fake-vlm"
-
-
-def _blocks(markdown: Markdown) -> list[tuple[str, str]]:
-    return [
-        (type(block).__name__, str(block.render()) if not block.children else "")
-        for block in markdown.walk_children(MarkdownBlock)
-    ]
 
 
 async def test_escape_keeps_the_partial_answer_and_the_talk_goes_on(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from tests.tui.driving import Chat, chatting, remote
 from vlmchat import paths
 from vlmchat.store.records import Thread
 from vlmchat.store.store import Store
-from vlmchat.tui.commands.base import Command
-from vlmchat.tui.commands.branches import code_blocks
-from vlmchat.tui.commands.registry import COMMANDS, default_keys, find
+from vlmchat.talk.commands.base import Command
+from vlmchat.talk.commands.branches import code_blocks
+from vlmchat.talk.commands.registry import COMMANDS, default_keys, find
 from vlmchat.tui.screens.pager import HelpPager
 from vlmchat.tui.screens.search import FindScreen, SearchScreen
 from vlmchat.tui.widgets.turns import SystemTurn

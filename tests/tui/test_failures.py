@@ -1,5 +1,6 @@
 """What goes wrong: servers that fail, engines that die, commands that are none."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from textual.command import CommandList
 
 from tests.fake_engine import FakeEngine, Reply, Script, running
 from tests.pictures import saved
@@ -260,7 +262,10 @@ async def test_the_palette_runs_commands(tmp_path: Path) -> None:
         async with chatting(overrides=remote(engine.url)) as chat:
             await chat.ready()
             await chat.pilot.press("ctrl+p", *"system")
-            await chat.pilot.pause(0.5)
+            found = chat.app.screen.query_one(CommandList)
+            await chat.until(
+                lambda: found.option_count and "system" in str(found.get_option_at_index(0).prompt)
+            )
             await chat.pilot.press("enter")
             await chat.until(lambda: chat.composer.text == "/system ")
 
@@ -284,11 +289,11 @@ async def test_bad_settings_end_the_program_with_a_sentence(tmp_path: Path, text
     paths.config_dir().mkdir(parents=True)
     paths.config_file().write_text(text)
     app = ChatApp()
-    async with app.run_test() as pilot:
-        for _ in range(500):
+    async with app.run_test():
+        for _ in range(2000):
             if app.return_value:
                 break
-            await pilot.pause(0.01)
+            await asyncio.sleep(0.01)  # an app that ends answers no pilot
     assert app.return_code == 2
     assert app.return_value
     assert app.return_value.endswith(".")

@@ -52,7 +52,7 @@ async def test_this_time_always_and_no(web: Web) -> None:
             await chat.until(lambda: len(chat.screen.attachments.media) == 2)
             assert chat.screen.permissions.allowed(web.host)
 
-            chat.screen.attachments.media = []
+            chat.screen.attachments.items = []
             await chat.ask(f"/attach {web.url}/one.png")
             await chat.until(lambda: len(chat.screen.attachments.media) == 1)
             await chat.ask("What is it?")

@@ -8,7 +8,7 @@ from tests.fake_engine import Script
 from tests.tui.driving import Chat, chatting, scripted, shown
 from vlmchat import paths
 from vlmchat.settings import load_settings
-from vlmchat.tui.commands.registry import COMMANDS
+from vlmchat.talk.commands.registry import COMMANDS
 from vlmchat.tui.key_names import key_title
 from vlmchat.tui.keys import Bindable, check, keymap, normal
 from vlmchat.tui.screens.keys import KeyCapture, KeysScreen

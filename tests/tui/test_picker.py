@@ -11,8 +11,7 @@ from textual.widgets import Input, Static
 from tests.pictures import encoded, saved
 from tests.tui.driving import Chat
 from tests.tui.test_pictures import talking
-from vlmchat.errors import UsageError
-from vlmchat.tui.folder import Entry, FileKind, in_order, natural, scan
+from vlmchat.talk.desktop.folder import FileKind, scan
 from vlmchat.tui.screens.picker import Picker
 from vlmchat.tui.widgets.canvas import Canvas
 from vlmchat.tui.widgets.file_list import FileList
@@ -230,11 +229,6 @@ async def test_a_folder_that_may_not_be_entered(tmp_path: Path) -> None:
         assert "cannot be read" in _line(picker, "#picker-facts")
 
 
-def test_a_folder_that_is_gone(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
-        scan(tmp_path / "none", frozenset({".png"}), lambda _: None)
-
-
 async def test_ten_thousand_files_come_piece_by_piece(tmp_path: Path) -> None:
     large = tmp_path / "large"
     large.mkdir()
@@ -253,13 +247,3 @@ async def test_ten_thousand_files_come_piece_by_piece(tmp_path: Path) -> None:
         assert files.current is not None and files.current.label == "9999.png"
         picker.query_one("#picker-filter", Input).value = "999"
         await chat.until(lambda: len(files.entries) == 19)
-
-
-def test_names_sort_as_people_do() -> None:
-    names = ["b10", "B2", "a", "10", "9", "x" + "1" * 400, ""]
-    assert sorted(names, key=natural)[:5] == ["", "9", "10", "a", "B2"]
-    older = Entry(Path("a"), "a", False, changed=1.0, key=natural("a"))
-    newer = Entry(Path("b"), "b", False, changed=2.0, key=natural("b"))
-    inside = Entry(Path("z"), "z", True, key=natural("z"))
-    assert in_order([older, newer, inside], "newest") == [inside, newer, older]
-    assert in_order([newer, inside, older], "name") == [inside, older, newer]

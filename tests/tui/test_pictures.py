@@ -18,11 +18,11 @@ from tests.pictures import draw, encoded, saved
 from tests.tui.driving import Chat, chatting, remote
 from vlmchat.chat.messages import Media, user_message
 from vlmchat.media.images import load_media
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.tui import drawing
 from vlmchat.tui.drawing import fit, prepare
 from vlmchat.tui.screens.viewer import Viewer
 from vlmchat.tui.terminal import Abilities, PictureStyle, picture_style, understand
-from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets import picture as picture_module
 from vlmchat.tui.widgets.picture import Picture, PictureCanvas
 from vlmchat.tui.widgets.transcript import Transcript

@@ -12,8 +12,8 @@ from tests.tui.driving import Chat, chatting, remote, shown
 from vlmchat import prompts
 from vlmchat.config_file import set_value
 from vlmchat.prompts import save_preset
-from vlmchat.tui.commands.base import Completions
-from vlmchat.tui.completing import offers
+from vlmchat.talk.commands.base import Completions
+from vlmchat.talk.commands.completing import offers
 from vlmchat.tui.widgets.turns import SystemTurn
 
 BRIEF = "Answer in one short sentence."

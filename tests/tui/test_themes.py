@@ -16,9 +16,9 @@ from tests.tui.driving import Chat, chatting, remote
 from tests.tui.painted import painted, rows, style_at
 from vlmchat import paths
 from vlmchat.errors import UsageError
+from vlmchat.talk.theme_files import theme_files
 from vlmchat.tui.app import ChatApp
 from vlmchat.tui.colours import contrast
-from vlmchat.tui.theme_files import theme_files
 from vlmchat.tui.themes import FileTheme, first_theme, load_theme
 from vlmchat.tui.widgets.queue import QueueRow
 from vlmchat.tui.widgets.transcript import Transcript

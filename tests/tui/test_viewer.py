@@ -16,7 +16,7 @@ from vlmchat import paths
 from vlmchat.chat.messages import Media
 from vlmchat.errors import UsageError
 from vlmchat.media.images import load_media
-from vlmchat.tui.open_external import copy_for_viewing, open_external, opener
+from vlmchat.talk.desktop.open_external import copy_for_viewing, open_external, opener
 from vlmchat.tui.screens.viewer import Viewer
 from vlmchat.tui.widgets.canvas import Canvas
 

@@ -8,7 +8,7 @@ import base64
 from collections.abc import Iterable
 from typing import Any
 
-from vlmchat.chat.messages import ImagePart, Message, Part
+from vlmchat.chat.messages import ImagePart, Message, Part, TextPart
 
 
 def data_url(mime: str, data: bytes) -> str:
@@ -18,8 +18,11 @@ def data_url(mime: str, data: bytes) -> str:
 
 def _part(part: Part) -> dict[str, Any]:
     if isinstance(part, ImagePart):
+        # No engine but this program's own chat knows regions: see `vlmchat.media.sending`.
+        assert part.region is None, "send the part of the picture itself"
         url = data_url(part.media.mime, part.media.data)
-        return {"type": "image_url", "image_url": {"url": url, "detail": part.detail}}
+        return {"type": "image_url", "image_url": {"url": url, "detail": str(part.detail)}}
+    assert isinstance(part, TextPart), "send a video's frames: see `vlmchat.media.sending`"
     return {"type": "text", "text": part.text}
 
 

@@ -127,13 +127,13 @@ def _question(text: str, attach: list[Path], overrides: dict[str, dict[str, Any]
     """
     from vlmchat.chat.messages import Message, TextPart, user_message
     from vlmchat.client.supervisor import EngineOptions
-    from vlmchat.media.images import load_media
+    from vlmchat.media.attaching import attach as attach_file
     from vlmchat.prompts import resolved
     from vlmchat.settings import load_settings
 
     settings = load_settings(overrides)
     engine = settings.engine
-    messages = [user_message(text, tuple(load_media(path) for path in attach))]
+    messages = [user_message(text, tuple(attach_file(path).part for path in attach))]
     if (system := resolved(settings.chat.system)).strip():
         messages.insert(0, Message("system", (TextPart(system),)))
     return Question(

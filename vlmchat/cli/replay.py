@@ -168,7 +168,7 @@ def _saved(which: str) -> Saved:
     """
     from vlmchat import paths
     from vlmchat.store.store import Store
-    from vlmchat.tui.tree import history, tree_of
+    from vlmchat.talk.turns.tree import history, tree_of
 
     with Store(paths.data_dir()) as store:
         thread, uid = store.find_message(which)

@@ -27,6 +27,12 @@ _TIMEOUT = httpx.Timeout(10.0, read=None)
 _EXCERPT = 200
 
 
+def _wire_messages(messages: list[Message]) -> list[dict[str, Any]]:
+    from vlmchat.media.sending import as_sent  # loads Pillow, when the first question is asked
+
+    return to_openai(as_sent(messages))
+
+
 class EngineClient:
     """Talks to one engine.
 
@@ -134,7 +140,7 @@ class EngineClient:
         """
         body: dict[str, Any] = {
             # Pictures may have to be read from the disk, and many of them are slow to encode.
-            "messages": await asyncio.to_thread(to_openai, list(messages)),
+            "messages": await asyncio.to_thread(_wire_messages, list(messages)),
             "stream": True,
             "stream_options": {"include_usage": True},
             **sampling.as_fields(),

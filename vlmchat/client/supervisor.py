@@ -32,12 +32,16 @@ class EngineOptions:
         quant: ``auto``, ``none``, ``8bit`` or ``4bit``.
         device: ``auto``, ``cpu`` or ``cuda``.
         adapter: folder of a PEFT adapter.
+        max_pixels: larger pictures are refused; ``None`` for the engine's default.
+        max_bytes: larger files are refused; ``None`` for the engine's default.
     """
 
     model: str | None = None
     quant: str = "auto"
     device: str = "auto"
     adapter: str | None = None
+    max_pixels: int | None = None
+    max_bytes: int | None = None
     extra: tuple[str, ...] = field(default=())
 
     def arguments(self) -> list[str]:
@@ -47,6 +51,10 @@ class EngineOptions:
             arguments += ["--model", self.model]
         if self.adapter:
             arguments += ["--adapter", self.adapter]
+        if self.max_pixels is not None:
+            arguments += ["--max-pixels", str(self.max_pixels)]
+        if self.max_bytes is not None:
+            arguments += ["--max-bytes", str(self.max_bytes)]
         return [*arguments, *self.extra]
 
 

@@ -14,6 +14,7 @@ import uvicorn
 
 from vlmchat.engine.app import EngineApp
 from vlmchat.engine.service import EngineService, State
+from vlmchat.media.rules import DEFAULT_LIMITS, Limits, MediaRules, use_rules
 from vlmchat.models.progress import ProgressSink
 from vlmchat.wire import TOKEN_VARIABLE
 
@@ -34,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--port", type=int, default=0)
     result.add_argument("--media-root", type=Path, action="append", default=[])
     result.add_argument("--threads", type=int, default=0, help="0 chooses")
+    result.add_argument("--max-pixels", type=int, default=DEFAULT_LIMITS.max_pixels)
+    result.add_argument("--max-bytes", type=int, default=DEFAULT_LIMITS.max_bytes)
     result.add_argument(
         "--child",
         action="store_true",
@@ -66,6 +69,7 @@ def hand_over(port: int) -> None:
 def main() -> int:
     """Serve until ended; return the exit code."""
     options = parser().parse_args()
+    use_rules(MediaRules(Limits(options.max_bytes, options.max_pixels)))
     logging.basicConfig(
         level=logging.INFO if options.child else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

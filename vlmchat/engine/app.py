@@ -23,7 +23,7 @@ from vlmchat.engine.cancelled import CancelledError
 from vlmchat.engine.media_urls import MediaResolver
 from vlmchat.engine.service import EngineService, NotReadyError
 from vlmchat.errors import UsageError, VlmchatError
-from vlmchat.media.images import DEFAULT_LIMITS
+from vlmchat.media.rules import rules
 
 log = logging.getLogger(__name__)
 _MAX_BODY = 512 * 1024 * 1024
@@ -175,7 +175,7 @@ class EngineApp:
                 f"The model “{asked.model}” is not served here; this engine has “{loaded.id}”."
             )
         messages = await asyncio.to_thread(
-            asked.conversation, MediaResolver(self._roots, DEFAULT_LIMITS)
+            asked.conversation, MediaResolver(self._roots, rules().limits)
         )
         events = self._service.answer(
             messages, asked.sampling(), cancel, going_on=asked.continue_final_message

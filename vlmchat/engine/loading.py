@@ -16,7 +16,7 @@ from vlmchat.engine.prompt import PromptBuilder
 from vlmchat.engine.quantize import bitsandbytes_config
 from vlmchat.engine.vision import TileMaker
 from vlmchat.errors import ModelError
-from vlmchat.media.images import DEFAULT_LIMITS
+from vlmchat.media.rules import rules
 from vlmchat.media.tiles import ProcessorSpec
 from vlmchat.models.footprint import choose_quantization
 from vlmchat.models.local import footprint_of
@@ -125,14 +125,15 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
         model, adapter = _with_adapter(model, options.adapter)
     tokenizer = _tokenizer(folder)
     preprocessor = _read_json(folder.path / "preprocessor_config.json")
-    spec = ProcessorSpec.from_configs(config, preprocessor)
+    blank = len(tokenizer.encode("\n\n", add_special_tokens=False))
+    spec, limits = ProcessorSpec.from_configs(config, preprocessor, blank), rules().limits
     log.info("loaded %s in %.1f s", folder.path, time.perf_counter() - began)
     return LoadedModel(
         folder=folder,
         model=model,
         tokenizer=tokenizer,
-        builder=PromptBuilder(tokenizer, spec, DEFAULT_LIMITS),
-        tile_maker=TileMaker(_image_processor(folder, config), spec, DEFAULT_LIMITS),
+        builder=PromptBuilder(tokenizer, spec, limits),
+        tile_maker=TileMaker(_image_processor(folder, config), spec, limits),
         context=int(model.config.get_text_config().max_position_embeddings),
         end_ids=_end_ids(model, tokenizer),
         hardware=hardware,

@@ -8,7 +8,8 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from vlmchat.chat.messages import Media
 from vlmchat.errors import MediaError, UsageError
-from vlmchat.media.images import Limits, media_size, read_bytes
+from vlmchat.media.images import media_size, read_bytes
+from vlmchat.media.rules import Limits
 from vlmchat.text import visible_line
 
 

@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerFast
 
 from vlmchat.chat.messages import ImagePart, Message, TextPart
 from vlmchat.errors import UsageError
-from vlmchat.media.images import Limits, media_size
+from vlmchat.media.images import media_size
+from vlmchat.media.rules import Limits
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 
 

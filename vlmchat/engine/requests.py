@@ -7,9 +7,16 @@ an answer the caller did not ask for. Source of names and ranges: OpenAI's API r
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 
-from vlmchat.chat.messages import ImagePart, Message, Part, TextPart
+from vlmchat.chat.messages import Detail, ImagePart, Message, Part, TextPart, parse_detail
 from vlmchat.engine.media_urls import MediaResolver
 from vlmchat.engine.sampling import SamplingParams
 from vlmchat.errors import UsageError
@@ -20,11 +27,22 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _detail(value: object) -> Detail:
+    if isinstance(value, str):
+        try:
+            # Numbers travel as text, as the standard's field is one; spaces and capitals do not.
+            if value == str(found := parse_detail(value)):
+                return found
+        except UsageError:
+            pass
+    raise ValueError("it is low, auto, high, or the most tiles as text, like “5”")
+
+
 class ImageUrl(_Strict):
     """Where a picture is and how finely to look at it."""
 
     url: str
-    detail: Literal["low", "auto", "high"] = "auto"
+    detail: Annotated[Detail, PlainValidator(_detail)] = "auto"
 
 
 class ImageUrlPart(_Strict):

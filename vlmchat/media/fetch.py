@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 from vlmchat.chat.messages import Media
 from vlmchat.errors import MediaError
-from vlmchat.media.images import DEFAULT_LIMITS, Limits, media_from_bytes
+from vlmchat.media.images import media_from_bytes
+from vlmchat.media.rules import Limits, limits_or_rules
 from vlmchat.text import human_bytes, visible_line
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def host_of(url: str) -> str:
 async def fetch_picture(
     url: str,
     may: Ask,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits | None = None,
     seconds: float = SECONDS,
     resolve: Resolve = resolve,
 ) -> Media:
@@ -74,6 +75,7 @@ async def fetch_picture(
     """
     import httpx2 as httpx
 
+    limits = limits_or_rules(limits)
     address, typed = _parsed(url), _parsed(url).host
     asked: set[str] = set()
     left = seconds

@@ -16,14 +16,16 @@ from typing import TypeAlias
 from PIL import Image
 
 from vlmchat import paths
+from vlmchat.chat.messages import Region
 from vlmchat.errors import MediaError, VlmchatError
-from vlmchat.media.images import DEFAULT_LIMITS, Limits, read_bytes, shrunk
+from vlmchat.media.images import decode, read_bytes, shrunk
+from vlmchat.media.rules import Limits
 
 # Thumbnails are made in these sizes only, so that many places can share one.
 SIZES = (128, 256, 512, 1024, 2048)
 BUDGET = 96_000_000
 
-Decoder: TypeAlias = Callable[[bytes, str, tuple[int, int], Limits], Image.Image]
+Decoder: TypeAlias = Callable[[bytes, str, tuple[int, int], Limits | None], Image.Image]
 # How a medium is shown in one picture, by the first half of its media type. A video adds itself
 # here with a strip of its frames.
 DECODERS: dict[str, Decoder] = {"image": shrunk}
@@ -151,7 +153,8 @@ def thumbnail(
     size: tuple[int, int],
     name: str = "picture",
     mime: str = "image/png",
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits | None = None,
+    region: Region | None = None,
 ) -> Image.Image:
     """Return a small picture of a medium, from the cache or by decoding it; blocking.
 
@@ -163,6 +166,7 @@ def thumbnail(
         name: how errors call it.
         mime: its media type.
         limits: what is refused before decoding.
+        region: the part of a picture that is wanted; ``None`` for all of it.
 
     Returns:
         An RGB or RGBA picture, as displayed (EXIF orientation applied).
@@ -170,13 +174,19 @@ def thumbnail(
     Raises:
         MediaError: as `vlmchat.media.images.decode`, or of no kind that can be shown.
     """
+    if region is not None:
+        sha256 += "-" + "-".join(map(str, region.edges))
     if (image := cached(sha256, size)) is not None:
         return image
     decoder = DECODERS.get(mime.partition("/")[0])
     if decoder is None:
         raise MediaError(f"There is no picture to show of the kind “{mime}”.")
     edge = _bucket(size)
-    image = decoder(data, name, (edge, edge), limits)
+    if region is None:
+        image = decoder(data, name, (edge, edge), limits)
+    else:
+        image = decode(data, name, limits).crop(region.edges)
+        image.thumbnail((edge, edge), Image.Resampling.LANCZOS)
     if cache := default_cache():
         cache.put(f"{sha256}-{edge}", image)
     return image

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from vlmchat.media.tiles import ProcessorSpec
 from vlmchat.models.footprint import Footprint
 
 Quantization: TypeAlias = Literal["none", "8bit", "4bit"]
@@ -64,6 +65,8 @@ class CatalogueEntry:
         video: whether it was trained on videos.
         licence: SPDX identifier of the weights' licence.
         download_bytes: what is fetched (safetensors; some are stored as float32).
+        processor: how its image processor cuts pictures (``preprocessor_config.json``), known
+            here so that a picture can be planned before the model is loaded.
         note: a sentence on what it is for; may be empty.
     """
 
@@ -77,6 +80,7 @@ class CatalogueEntry:
     video: bool
     licence: str
     download_bytes: int
+    processor: ProcessorSpec
     note: str = ""
 
     @property
@@ -97,6 +101,8 @@ class CatalogueEntry:
 _TEXT_256M = TextShape(hidden=576, layers=30, heads=9, kv_heads=3, ffn=1536)
 _TEXT_500M = TextShape(hidden=960, layers=32, heads=15, kv_heads=5, ffn=2560)
 _TEXT_2B = TextShape(hidden=2048, layers=24, heads=32, kv_heads=32, ffn=8192)
+_TILES_512 = ProcessorSpec(512, 2048, splitting=True, tokens_per_tile=64)
+_TILES_384 = ProcessorSpec(384, 1536, splitting=True, tokens_per_tile=81)
 _APACHE = "Apache-2.0"
 
 DEMO = CatalogueEntry(
@@ -110,33 +116,34 @@ DEMO = CatalogueEntry(
     video=False,
     licence=_APACHE,
     download_bytes=92_871_040,
+    processor=ProcessorSpec(240, 240, splitting=False, tokens_per_tile=25),
     note="The demo model is for first tries and tests: it knows simple drawings, not photographs.",
 )
 
 CATALOGUE: tuple[CatalogueEntry, ...] = (
     CatalogueEntry(
         "smolvlm2-256m", "HuggingFaceTB/SmolVLM2-256M-Video-Instruct", "SmolVLM2 256M", "smolvlm",
-        256_500_000, _TEXT_256M, 8192, True, _APACHE, 1_026_000_000,
+        256_500_000, _TEXT_256M, 8192, True, _APACHE, 1_026_000_000, _TILES_512,
     ),
     CatalogueEntry(
         "smolvlm2-500m", "HuggingFaceTB/SmolVLM2-500M-Video-Instruct", "SmolVLM2 500M", "smolvlm",
-        507_500_000, _TEXT_500M, 8192, True, _APACHE, 2_030_000_000,
+        507_500_000, _TEXT_500M, 8192, True, _APACHE, 2_030_000_000, _TILES_512,
     ),
     CatalogueEntry(
         "smolvlm2-2.2b", "HuggingFaceTB/SmolVLM2-2.2B-Instruct", "SmolVLM2 2.2B", "smolvlm",
-        2_247_000_000, _TEXT_2B, 8192, True, _APACHE, 8_990_000_000,
+        2_247_000_000, _TEXT_2B, 8192, True, _APACHE, 8_990_000_000, _TILES_384,
     ),
     CatalogueEntry(
         "smolvlm-256m", "HuggingFaceTB/SmolVLM-256M-Instruct", "SmolVLM 256M", "idefics3",
-        256_500_000, _TEXT_256M, 8192, False, _APACHE, 513_000_000,
+        256_500_000, _TEXT_256M, 8192, False, _APACHE, 513_000_000, _TILES_512,
     ),
     CatalogueEntry(
         "smolvlm-500m", "HuggingFaceTB/SmolVLM-500M-Instruct", "SmolVLM 500M", "idefics3",
-        507_500_000, _TEXT_500M, 8192, False, _APACHE, 1_020_000_000,
+        507_500_000, _TEXT_500M, 8192, False, _APACHE, 1_020_000_000, _TILES_512,
     ),
     CatalogueEntry(
         "smolvlm-2.2b", "HuggingFaceTB/SmolVLM-Instruct", "SmolVLM 2.2B", "idefics3",
-        2_246_000_000, _TEXT_2B, 16384, False, _APACHE, 4_490_000_000,
+        2_246_000_000, _TEXT_2B, 16384, False, _APACHE, 4_490_000_000, _TILES_384,
     ),
     DEMO,
 )  # fmt: skip

@@ -84,7 +84,7 @@ def weight_files(folder: Path) -> list[str]:
     """
     index = folder / INDEX_NAME
     if index.is_file():
-        weight_map = _read_json(index).get("weight_map")
+        weight_map = read_json(index).get("weight_map")
         names = set(weight_map.values()) if isinstance(weight_map, dict) else set()
         if not names or not all(isinstance(one, str) and Path(one).name == one for one in names):
             raise ModelError(f"“{INDEX_NAME}” is corrupted: fetch the model again.")
@@ -120,7 +120,7 @@ def check_folder(folder: Path) -> None:
         raise ModelError(f"The folder {shown} cannot be read ({error.strerror}).") from error
     if "config.json" not in present:
         raise ModelError(f"{shown} is no model folder: it holds no config.json.")
-    kind = _read_json(folder / "config.json").get("model_type")
+    kind = read_json(folder / "config.json").get("model_type")
     if kind not in MODEL_TYPES:
         named = f"of type “{visible_line(str(kind))}”" if kind else "of no stated type"
         raise ModelError(
@@ -133,7 +133,7 @@ def check_folder(folder: Path) -> None:
     for name in _NEEDED:
         if name not in present:
             raise ModelError(f"{shown} is not complete: it holds no {name}.")
-        _read_json(folder / name)
+        read_json(folder / name)
 
 
 def tensors(folder: Path) -> Mapping[str, TensorInfo]:
@@ -160,7 +160,7 @@ def footprint_of(folder: Path) -> Footprint:
             quantizable += tensor.parameters
         else:
             other += tensor.parameters
-    text = _read_json(folder / "config.json").get("text_config", {})
+    text = read_json(folder / "config.json").get("text_config", {})
     # What a configuration leaves out is Llama's default.
     heads = int(text.get("num_attention_heads", 32))
     head_dim = int(text.get("head_dim") or int(text.get("hidden_size", 4096)) // heads)
@@ -186,7 +186,12 @@ def _snapshot_of(entry: CatalogueEntry) -> Path | None:
     return found[0] if found else None
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a model.
+
+    Raises:
+        ModelError: it cannot be read or is none.
+    """
     shown = f"“{visible_line(file.name)}” in “{visible_line(str(file.parent))}”"
     try:
         value = json.loads(file.read_text("utf-8"))

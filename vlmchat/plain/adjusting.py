@@ -76,7 +76,7 @@ class Adjusting(Opening):
 
     async def change_setting(self, argument: str) -> None:
         """Tell or change one setting."""
-        from vlmchat.tui.setting_line import tell_or_change
+        from vlmchat.talk.setting_line import tell_or_change
 
         said, settings = await asyncio.to_thread(tell_or_change, argument, self.overrides)
         if settings is not None:
@@ -124,7 +124,7 @@ class Adjusting(Opening):
         Raises:
             UsageError: there is none; the text is written out instead.
         """
-        from vlmchat.tui.clipboard import copying_tool, give
+        from vlmchat.talk.desktop.clipboard import copying_tool, give
 
         command = copying_tool()
         if not command:
@@ -138,7 +138,7 @@ class Adjusting(Opening):
 
     def paste_clipboard(self, media_only: bool = False) -> None:
         """Attach what is on the desktop's clipboard."""
-        from vlmchat.tui.clipboard import paste_into
+        from vlmchat.talk.desktop.clipboard import paste_into
 
         self.then(paste_into(self, "", media_only))
 
@@ -204,18 +204,18 @@ class Adjusting(Opening):
         Raises:
             UsageError: there is no terminal for it, or no editor.
         """
-        from vlmchat.tui.external_editor import edit_text_here
+        from vlmchat.talk.desktop.external_editor import edit_text
 
         if not self.reader.interactive:
             raise UsageError("An editor needs a terminal: write the question as a line instead.")
-        return await edit_text_here(text)
+        return await edit_text(text)
 
     def open_history(self, query: str = "") -> None:
         """List what was asked before, and ask one of it again."""
         self.then(self._history(query))
 
     async def _history(self, query: str) -> None:
-        from vlmchat.tui.history import matching, unique
+        from vlmchat.talk.history import matching, unique
 
         asked = await self.remembered.asked(_SEARCHED, everywhere=True)
         if self.keeps:

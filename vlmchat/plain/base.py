@@ -6,21 +6,21 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.talk.attachments import Attachments
+from vlmchat.talk.history import Remembered
+from vlmchat.talk.permissions import KeptPermissions
 from vlmchat.text import human_bytes, visible_line
-from vlmchat.tui.attachments import Attachments
-from vlmchat.tui.history import Remembered
-from vlmchat.tui.permissions import KeptPermissions
 
 if TYPE_CHECKING:
     from vlmchat.chat.messages import Media
     from vlmchat.plain.out import Out
     from vlmchat.plain.reading import Reader
     from vlmchat.settings import Settings
-    from vlmchat.tui.conversations import Conversations
-    from vlmchat.tui.engine_change import EngineChanger
-    from vlmchat.tui.question import NoticeKind
-    from vlmchat.tui.session import ChatSession
-    from vlmchat.tui.tree import Turn
+    from vlmchat.talk.engine_change import EngineChanger
+    from vlmchat.talk.keeping.conversations import Conversations
+    from vlmchat.talk.question import NoticeKind
+    from vlmchat.talk.session import ChatSession
+    from vlmchat.talk.turns.tree import Turn
 
 _T = TypeVar("_T")
 MOST_LISTED = 50
@@ -49,8 +49,6 @@ class Base:
         self.reader = reader
         self.overrides = overrides
         self.attachments = Attachments(lambda: None, self._complain)
-        # The keys of the screen do nothing here: sentences name commands instead.
-        self.keys: dict[str, tuple[str, ...]] = {}
         self.library: Conversations | None = None
         self.permissions = KeptPermissions((), self.then, self._complain)
         self.remembered = Remembered()
@@ -62,6 +60,10 @@ class Base:
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Saying -----------------------------------------------------------------------------------
+
+    def key_or_command(self, name: str) -> str:
+        """Return how a command is typed: the keys of the screen do nothing here."""
+        return f"/{name}"
 
     def notice(self, text: str, kind: "NoticeKind" = "note") -> None:
         """Say one sentence."""

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 from vlmchat.errors import UsageError
 from vlmchat.plain.adjusting import Adjusting
 from vlmchat.plain.base import facts_of
+from vlmchat.talk.commands import registry
+from vlmchat.talk.commands.base import Command
+from vlmchat.talk.desktop.pasted import split_paths
+from vlmchat.talk.engine_change import EngineChanger
+from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, NoEngine
+from vlmchat.talk.session import ChatSession
 from vlmchat.text import visible_line
-from vlmchat.tui.commands import registry
-from vlmchat.tui.commands.base import Command
-from vlmchat.tui.engine_change import EngineChanger
-from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, NoEngine
-from vlmchat.tui.pasted import split_paths
-from vlmchat.tui.session import ChatSession
 
 if TYPE_CHECKING:
     from vlmchat.client.protocol import EngineStatus
     from vlmchat.plain.out import Out
     from vlmchat.plain.reading import Reader
     from vlmchat.settings import Settings
-    from vlmchat.tui.engine_keeper import EngineKeeper
-    from vlmchat.tui.front import Front
-    from vlmchat.tui.question import Question
-    from vlmchat.tui.tree import Turn
+    from vlmchat.talk.engine_keeper import EngineKeeper
+    from vlmchat.talk.front import Front
+    from vlmchat.talk.question import Question
+    from vlmchat.talk.turns.tree import Turn
 
 PROMPT = "You: "
 MORE = "More: "
@@ -34,7 +34,7 @@ READY = "Ready. Type a question, /help for commands."
 
 
 class PlainFront(Adjusting):
-    """The whole of plain mode (see `vlmchat.tui.front.Front` and `SessionView`).
+    """The whole of plain mode (see `vlmchat.talk.front.Front` and `SessionView`).
 
     Args:
         out: where everything is written.
@@ -158,7 +158,7 @@ class PlainFront(Adjusting):
         """Let the person repeat a question that was not taken."""
         self.failed = True
         if not self.attachments:
-            self.attachments.media = list(question.media)
+            self.attachments.items = list(question.attached)
         if self.reader.interactive:
             self.reader.remember(question.text)
             self.notice("The question was not taken: repeat it (arrow up) or write another.")
@@ -246,9 +246,9 @@ class PlainFront(Adjusting):
         """Do what was written: a command, pictures, a question."""
         if text.strip():
             self.remembered.remember(text)
-        before = self.attachments.media
+        before = self.attachments.items
         await self.in_order(self._handle(text))
-        if self.attachments.media != before and not self.quitting.is_set():
+        if self.attachments.items != before and not self.quitting.is_set():
             self.tell_attachments()
 
     async def _handle(self, text: str) -> None:
@@ -330,7 +330,7 @@ class PlainFront(Adjusting):
         finally:
             self._editing = False
         if new is None or not new.strip() or new == text:
-            self.attachments.media = []
+            self.attachments.items = []
             self.notice("It stays as it was.")
         elif instead_of is None:
             # A command that is written anew: its name may be left out.

@@ -13,7 +13,7 @@ from vlmchat.text import visible, visible_line
 
 if TYPE_CHECKING:
     from vlmchat.store.records import Hit, MediaUse, Thread
-    from vlmchat.tui.tree import Turn
+    from vlmchat.talk.turns.tree import Turn
 
 
 class Opening(Base):
@@ -104,7 +104,7 @@ class Opening(Base):
         self.then(self._tree())
 
     async def _tree(self) -> None:
-        from vlmchat.tui.outline import outline
+        from vlmchat.talk.turns.outline import outline
 
         tree, path = self.session.tree, set(map(id, self.session.path))
         turns = [turn for turn, _ in outline(tree)]
@@ -125,7 +125,7 @@ class Opening(Base):
 
     def open_comparison(self, one: "Turn", other: "Turn") -> None:
         """Write two versions one after the other, and what only one of them has."""
-        from vlmchat.tui.differing import differing
+        from vlmchat.talk.turns.differing import differing
 
         siblings = self.session.tree.siblings(one)
         for turn in (one, other):
@@ -140,7 +140,7 @@ class Opening(Base):
 
     def open_provenance(self, turn: "Turn") -> None:
         """Write what produced a reply."""
-        from vlmchat.tui.facts import facts
+        from vlmchat.talk.turns.facts import facts
 
         if note := turn.footnote():
             self.out.line(f"figures: {note}")
@@ -154,7 +154,7 @@ class Opening(Base):
         self.then(self._pick())
 
     async def _pick(self) -> None:
-        from vlmchat.tui.pasted import parse_paths
+        from vlmchat.talk.desktop.pasted import parse_paths
 
         text = await self.next_line("Path of a picture, or Enter for none: ", begun="/attach ")
         if text and text.strip():
@@ -188,7 +188,7 @@ class Opening(Base):
 
     def open_viewer(self, which: str = "") -> None:
         """Open a picture of the conversation in the desktop's viewer, or say what it is."""
-        from vlmchat.tui.media_actions import index_of
+        from vlmchat.talk.pictures import index_of
 
         asked = [item for turn in self.session.path for item in turn.media]
         media = [*asked, *self.attachments.media]
@@ -198,7 +198,7 @@ class Opening(Base):
         self.then(self._view(media[place], place + 1, len(media)))
 
     async def _view(self, media: Media, number: int, count: int) -> None:
-        from vlmchat.tui.open_external import open_external
+        from vlmchat.talk.desktop.open_external import open_external
 
         self.out.line(f"Picture {number} of {count}: {facts_of(media)}")
         try:
@@ -237,7 +237,7 @@ class Opening(Base):
 
     def open_help(self) -> None:
         """Write how to write, and the commands."""
-        from vlmchat.tui.commands.registry import COMMANDS
+        from vlmchat.talk.commands.registry import COMMANDS
 
         for line in _HELP:
             self.out.line(line)
@@ -253,7 +253,7 @@ class Opening(Base):
 
     def theme_names(self) -> list[str]:
         """Return the names of the theme files."""
-        from vlmchat.tui.theme_files import theme_files
+        from vlmchat.talk.theme_files import theme_files
 
         return sorted(theme_files())
 

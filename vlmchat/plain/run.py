@@ -14,11 +14,11 @@ from vlmchat.errors import VlmchatError
 from vlmchat.plain.front import PlainFront
 from vlmchat.plain.out import Out
 from vlmchat.plain.reading import PipeReader, Reader, TerminalReader
-from vlmchat.tui.starting import keeper_for, open_store
+from vlmchat.talk.starting import keeper_for, open_store
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
-    from vlmchat.tui.engine_keeper import EngineKeeper
+    from vlmchat.talk.engine_keeper import EngineKeeper
 
 READER_GONE = 141
 FAILED = 3
@@ -136,9 +136,9 @@ async def _talk(
 
 async def _keep(front: PlainFront, resume: bool) -> None:
     """Have the conversation saved from here on, and bring the last one back if asked to."""
-    from vlmchat.tui.conversations import Conversations
-    from vlmchat.tui.library import Library
-    from vlmchat.tui.store_recorder import StoreRecorder
+    from vlmchat.talk.keeping.conversations import Conversations
+    from vlmchat.talk.keeping.library import Library
+    from vlmchat.talk.keeping.store_recorder import StoreRecorder
 
     def trouble(sentence: str) -> None:
         front.notice(sentence, "error")

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from concurrent.futures import TimeoutError as TooLateError
 from typing import TYPE_CHECKING
 
+from vlmchat.talk.commands.completing import offers
 from vlmchat.text import visible_line
-from vlmchat.tui.completing import offers
 
 if TYPE_CHECKING:
     from vlmchat.plain.out import Out
     from vlmchat.plain.reading import TerminalReader
-    from vlmchat.tui.commands.base import Completion
-    from vlmchat.tui.front import Front
+    from vlmchat.talk.commands.base import Completion
+    from vlmchat.talk.front import Front
 
 _SECONDS = 2.0
 _MOST = 40

@@ -10,12 +10,12 @@ from pathlib import Path
 from vlmchat.errors import VlmchatError
 from vlmchat.text import visible_line
 
-VERSION = 2
+VERSION = 3
 _BUSY_SECONDS = 5.0
 # A reply that no process has written to for this long was left by one that is gone.
 _ABANDONED_SECONDS = 10.0
 # The script that takes a database from the version of its key to the next one.
-_MIGRATIONS = {1: "migration_1_2.sql"}
+_MIGRATIONS = {1: "migration_1_2.sql", 2: "migration_2_3.sql"}
 
 
 class StoreError(VlmchatError):

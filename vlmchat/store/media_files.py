@@ -3,9 +3,13 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
+from vlmchat.chat.messages import Media
 from vlmchat.store.database import StoreError
+from vlmchat.text import visible_line
 
 
 class MediaFiles:
@@ -22,14 +26,27 @@ class MediaFiles:
         """Return where the medium lies or would lie."""
         return self._folder / sha256[:2] / sha256
 
-    def put(self, sha256: str, data: bytes) -> None:
-        """Store `data`, whose digest is `sha256`, unless it is there already.
+    def keep(self, media: Media) -> None:
+        """Store a medium, unless it is there already.
 
         The file gets its name only when it is whole on the disk: a crash leaves no half medium.
 
         Raises:
-            StoreError: the disk is full or the folder not writable.
+            StoreError: the disk is full, the folder not writable, or the medium has changed since
+                it was attached.
+            VlmchatError: the medium cannot be read.
         """
+        if media.file is None:
+            data = media.data if not self.path(media.sha256).exists() else b""
+            self._put(media.sha256, lambda file: file.write(data))
+        else:
+            self._put(media.sha256, lambda file: _copy(media, file))
+
+    def put(self, sha256: str, data: bytes) -> None:
+        """Store `data`, whose digest is `sha256`; see `keep`."""
+        self._put(sha256, lambda file: file.write(data))
+
+    def _put(self, sha256: str, write: Callable[[BinaryIO], object]) -> None:
         target = self.path(sha256)
         if target.exists():
             return
@@ -38,7 +55,7 @@ class MediaFiles:
             descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
             try:
                 with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
+                    write(file)
                     file.flush()
                     os.fsync(file.fileno())
                 Path(name).replace(target)
@@ -47,7 +64,7 @@ class MediaFiles:
                 raise
         except OSError as error:
             raise StoreError(
-                f"A picture could not be saved in {self._folder} ({error.strerror or error})."
+                f"A medium could not be saved in {self._folder} ({error.strerror or error})."
             ) from error
 
     def get(self, sha256: str) -> bytes:
@@ -75,3 +92,15 @@ class MediaFiles:
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
+
+
+def _copy(media: Media, target: BinaryIO) -> None:
+    """Copy a file that may be larger than the memory, and see that it is what it was."""
+    assert media.file is not None
+    digest = hashlib.sha256()
+    with media.file.open("rb") as source:
+        while piece := source.read(1 << 20):
+            digest.update(piece)
+            target.write(piece)
+    if digest.hexdigest() != media.sha256:
+        raise StoreError(f"“{visible_line(media.name)}” has changed since it was attached.")

@@ -3,11 +3,21 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from vlmchat.chat.conversation import Provenance
-from vlmchat.chat.messages import ImagePart, Media, Part, TextPart
+from vlmchat.chat.messages import (
+    Attachment,
+    Clip,
+    ImagePart,
+    Media,
+    Part,
+    Region,
+    TextPart,
+    VideoPart,
+    parse_detail,
+)
 from vlmchat.store.media_files import MediaFiles
 from vlmchat.store.records import Thread
 
@@ -25,10 +35,14 @@ def thread_of(row: Sequence[Any]) -> Thread:
     return Thread(*values)
 
 
+# A conversation's replies were mostly made by the same engine in the same way.
+_read_again = lru_cache(maxsize=256)(json.loads)
+
+
 def provenance_of(row: Sequence[Any]) -> Provenance:
     """Return what a row of the columns `PROVENANCE` says."""
     engine, sampling, system, reason, prompt, completion, cached, timings = row
-    made = (json.loads(engine), json.loads(sampling), system, reason, prompt, completion)
+    made = (_read_again(engine), _read_again(sampling), system, reason, prompt, completion)
     return Provenance(*made, cached, json.loads(timings))
 
 
@@ -58,8 +72,18 @@ def write_parts(db: sqlite3.Connection, message: int, parts: Iterable[Part], now
                 "INSERT OR IGNORE INTO media VALUES (?, ?, ?, ?, ?, ?)",
                 (media.sha256, media.mime, media.width, media.height, media.size, now),
             )
-            row = (message, position, "image", None, media.sha256, media.name, part.detail)
+            row = (message, position, *_attachment(part))
         db.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _attachment(part: Attachment) -> tuple[object, ...]:
+    """Return the columns of a part from `kind` on."""
+    about = (part.media.sha256, part.media.name)
+    if isinstance(part, VideoPart):
+        clip = {"times": part.clip.times, "duration": part.clip.duration}
+        return ("video", json.dumps(clip), *about, None)
+    more = None if part.region is None else json.dumps({"region": part.region.edges})
+    return ("image", more, *about, str(part.detail))
 
 
 def read_parts(
@@ -78,7 +102,15 @@ def read_parts(
         if kind == "text":
             part = TextPart(text)
         else:
+            path = files.path(sha) if kind == "video" else None
             read = partial(files.get, sha)
-            part = ImagePart(Media(sha, name, mime, width, height, size, read), detail)
+            media = Media(sha, name, mime, width, height, size, read, path)
+            more = json.loads(text) if text else {}
+            if kind == "video":
+                part = VideoPart(media, Clip(tuple(more["times"]), more["duration"]))
+            else:
+                edges = more.get("region")
+                region = None if edges is None else Region.parse(edges)
+                part = ImagePart(media, parse_detail(detail), region)
         found.setdefault(message, []).append(part)
     return {message: tuple(parts) for message, parts in found.items()}

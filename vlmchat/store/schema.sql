@@ -1,4 +1,4 @@
--- The database of conversations, version 2 (PRAGMA user_version).
+-- The database of conversations, version 3 (PRAGMA user_version).
 --
 -- A thread is a tree of messages: a message points at its parent, a thread at its tip, and nothing
 -- that was said is ever overwritten. Media lie beside the database as files named by their hash.
@@ -48,11 +48,11 @@ CREATE TABLE media (
 CREATE TABLE parts (
     message  INTEGER NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
     position INTEGER NOT NULL,
-    kind     TEXT NOT NULL CHECK (kind IN ('text', 'image')),
-    text     TEXT,                                 -- of a text part
-    media    TEXT REFERENCES media (sha256),       -- of an image part
+    kind     TEXT NOT NULL CHECK (kind IN ('text', 'image', 'video')),
+    text     TEXT,                                 -- of a text part; of others JSON or NULL
+    media    TEXT REFERENCES media (sha256),       -- of an image or a video
     name     TEXT,                                 -- the file's name as it was attached
-    detail   TEXT,
+    detail   TEXT,                                 -- of an image: low, auto, high or a number of tiles
     PRIMARY KEY (message, position)
 ) STRICT, WITHOUT ROWID;
 

@@ -181,7 +181,7 @@ class Store:
         """
         now = time.time()
         for media in message.media:
-            self._media.put(media.sha256, media.data)
+            self._media.keep(media)
         with transaction(self._db):
             if parent is not None and self._thread_of(parent) != thread:
                 raise StoreError(f"Message {parent} is not part of conversation {thread}.")
@@ -317,7 +317,7 @@ class Store:
         for conversation in conversations:
             for entry in conversation.entries:
                 for media in entry.message.media:
-                    self._media.put(media.sha256, media.data)
+                    self._media.keep(media)
         with transaction(self._db):
             return [write_conversation(self._db, item)[0] for item in conversations]
 
@@ -424,6 +424,10 @@ class Store:
             StoreError: it is gone, or is not what it was.
         """
         return self._media.get(sha256)
+
+    def media_path(self, sha256: str) -> Path:
+        """Return where a medium lies or would lie; safe to call from any thread."""
+        return self._media.path(sha256)
 
     # Rows -------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ only then are settings, HTTP and picture libraries imported and the engine start
 """
 
 import asyncio
-import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,25 +19,26 @@ from textual.screen import Screen
 
 from vlmchat import paths
 from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.talk.starting import keeper_for, open_store
+from vlmchat.talk.theme_files import theme_files
 from vlmchat.text import visible_line
+from vlmchat.tui.collecting import collect_when_quiet
 from vlmchat.tui.motion import apply_motion, still
 from vlmchat.tui.no_color import colour_filters
 from vlmchat.tui.screens.chat import ChatScreen
-from vlmchat.tui.starting import keeper_for, open_store
 from vlmchat.tui.terminal import Abilities, PictureStyle, picture_style
-from vlmchat.tui.theme_files import theme_files
 from vlmchat.tui.themes import DEFAULT_THEME, first_theme, load_theme, no_color
 from vlmchat.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
-    from vlmchat.tui.engine_keeper import EngineKeeper
+    from vlmchat.talk.engine_keeper import EngineKeeper
 
 Overrides = Mapping[str, Mapping[str, Any]]
 
 
 def _command_provider() -> type[Provider]:
-    from vlmchat.tui.commands.palette import CommandProvider
+    from vlmchat.tui.palette import CommandProvider
 
     return CommandProvider
 
@@ -55,7 +55,7 @@ def _prepare(overrides: Overrides) -> "Settings":
     )
     import vlmchat.client.supervisor
     import vlmchat.media.images
-    import vlmchat.tui.recorder
+    import vlmchat.talk.keeping.recorder
     import vlmchat.tui.widgets.turns  # noqa: F401
 
     return settings
@@ -160,20 +160,21 @@ class ChatApp(App[str]):
 
     def copy_to_clipboard(self, text: str) -> None:
         """Put `text` on the clipboard: by OSC 52 (also over SSH), and by the desktop's own tool."""
-        from vlmchat.tui.clipboard import give_to_desktop
+        from vlmchat.talk.desktop.clipboard import copying_tool, give
 
         # Half a surrogate pair cannot be sent.
         text = text.encode("utf-8", "replace").decode("utf-8")
         super().copy_to_clipboard(text)
-        give_to_desktop(self, text)
+        if command := copying_tool():
+            # A tool that fails leaves what the terminal did.
+            work = give(command, text)
+            self.run_worker(work, group="copy", exclusive=True, exit_on_error=False)
 
     def action_help_quit(self) -> None:
         """Say how to quit to whoever pressed Ctrl+C for it."""
-        from vlmchat.tui.key_names import key_or_command
-
         chat = self.screen_stack[0]
         assert isinstance(chat, ChatScreen)
-        self.notify(f"{key_or_command(chat, 'quit')} quits.", markup=False)
+        self.notify(f"{chat.key_or_command('quit')} quits.", markup=False)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give themes that do not know it a colour for secondary text, of AA contrast."""
@@ -219,15 +220,13 @@ class ChatApp(App[str]):
         if self._first_files:
             screen.attach(self._first_files)
         self._watch_themes(screen)
-        # What was made by now stays for good: looking through it again and again for garbage
-        # would hold up the screen for as long as several frames.
-        gc.freeze()
+        self.run_worker(collect_when_quiet(), group="collecting")
 
     async def _keep(self, screen: ChatScreen) -> None:
         """Have the conversation saved from here on, and bring the last one back if asked to."""
-        from vlmchat.tui.conversations import Conversations
-        from vlmchat.tui.library import Library
-        from vlmchat.tui.store_recorder import StoreRecorder
+        from vlmchat.talk.keeping.conversations import Conversations
+        from vlmchat.talk.keeping.library import Library
+        from vlmchat.talk.keeping.store_recorder import StoreRecorder
 
         def trouble(sentence: str) -> None:
             screen.notice(sentence, "error")

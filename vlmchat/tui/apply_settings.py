@@ -4,9 +4,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import VlmchatError
+from vlmchat.talk.permissions import KeptPermissions
 from vlmchat.text import visible_line
 from vlmchat.tui.motion import apply_motion
-from vlmchat.tui.permissions import KeptPermissions
 
 if TYPE_CHECKING:
     from vlmchat.settings import Settings

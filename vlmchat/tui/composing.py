@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import VlmchatError
-from vlmchat.tui.history import gather_newest
+from vlmchat.talk.history import gather_newest
 
 if TYPE_CHECKING:
     from vlmchat.chat.messages import Media
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 async def edit_draft(chat: "ChatScreen", text: str = "") -> None:
     """Let the person go on with the draft in their editor; `text` is used when there is none."""
-    from vlmchat.tui.external_editor import edit_text
+    from vlmchat.talk.desktop.external_editor import edit_text
+    from vlmchat.tui.suspending import run_apart
 
     draft = chat.composer.text
     try:
-        edited = await edit_text(chat.app, draft or text)
+        edited = await edit_text(draft or text, partial(run_apart, chat.app))
     except VlmchatError as error:
         chat.notice(str(error), "error")
         return
@@ -38,7 +39,7 @@ async def paste_clipboard(chat: "ChatScreen", media_only: bool = False) -> None:
         chat: where.
         media_only: whether text is not wanted.
     """
-    from vlmchat.tui.clipboard import paste_into
+    from vlmchat.talk.desktop.clipboard import paste_into
 
     own = "" if media_only else chat.app.clipboard
     try:

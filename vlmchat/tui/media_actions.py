@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING
 
 from vlmchat.chat.messages import Media
-from vlmchat.errors import UsageError
-from vlmchat.text import visible_line
+from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.talk.pictures import index_of, pictures_of
 
 if TYPE_CHECKING:
+    from textual.widget import Widget
+
     from vlmchat.store.records import MediaUse
-    from vlmchat.tui.front import Front
     from vlmchat.tui.screens.chat import ChatScreen
     from vlmchat.tui.screens.gallery import GalleryChoice
 
@@ -29,31 +30,6 @@ def open_viewer(chat: "ChatScreen", which: str = "") -> None:
     if not media:
         raise UsageError("There is no picture in this conversation yet: /attach adds one.")
     chat.app.push_screen(Viewer(media, index_of(media, which)))
-
-
-def pictures_of(chat: "Front") -> list[Media]:
-    """Return the pictures of the conversation in their order, then those attached."""
-    asked = [item for turn in chat.session.path for item in turn.media]
-    return [*asked, *chat.attachments.media]
-
-
-def index_of(media: list[Media], which: str) -> int:
-    """Return where the picture of that number or name stands; the last one without.
-
-    Raises:
-        UsageError: there is none like that.
-    """
-    if not which:
-        return len(media) - 1
-    if which.isdecimal() and 1 <= int(which) <= len(media):
-        return int(which) - 1
-    for number, item in reversed(list(enumerate(media))):
-        if item.name == which:
-            return number
-    raise UsageError(
-        f"No picture of this conversation is called “{visible_line(which)}”, "
-        f"and the numbers go from 1 to {len(media)}."
-    )
 
 
 def open_gallery(chat: "ChatScreen") -> None:
@@ -85,3 +61,16 @@ async def _show(chat: "ChatScreen", use: "MediaUse") -> None:
         if picture.media.sha256 == use.sha256:
             picture.focus()
             return
+
+
+def open_or_tell(widget: "Widget", media: Media) -> None:
+    """Open a medium for `widget`, and tell the person what came of it."""
+    from vlmchat.talk.desktop.open_external import open_external
+
+    async def opening() -> None:
+        try:
+            await open_external(media)
+        except VlmchatError as error:
+            widget.app.notify(str(error), severity="error", markup=False)
+
+    widget.app.run_worker(opening(), group="open-external")

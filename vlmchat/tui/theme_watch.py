@@ -13,9 +13,9 @@ from textual.app import App
 from textual.theme import BUILTIN_THEMES
 
 from vlmchat.errors import UsageError
+from vlmchat.talk.question import NoticeKind
+from vlmchat.talk.theme_files import theme_files
 from vlmchat.text import visible_line
-from vlmchat.tui.question import NoticeKind
-from vlmchat.tui.theme_files import theme_files
 from vlmchat.tui.themes import FileTheme, load_theme
 
 INTERVAL = 1.0

@@ -23,9 +23,9 @@ from textual.theme import Theme
 
 from vlmchat import paths
 from vlmchat.errors import UsageError
+from vlmchat.talk.theme_files import own_themes_dir
 from vlmchat.text import visible_line
 from vlmchat.tui.colours import OPACITY, derived, derived_ansi
-from vlmchat.tui.theme_files import own_themes_dir
 
 _COLORS = frozenset(
     {"primary", "secondary", "accent", "warning", "error", "success"}

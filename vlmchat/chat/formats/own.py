@@ -22,7 +22,7 @@ from vlmchat.chat.conversation import (
     Provenance,
     State,
 )
-from vlmchat.chat.formats.parts import content_of, message_of, parts_of
+from vlmchat.chat.formats.parts import content_of, message_of, parts_of, region_of
 from vlmchat.chat.formats.sources import Pictures
 from vlmchat.chat.formats.values import (
     BadRow,
@@ -36,7 +36,17 @@ from vlmchat.chat.formats.values import (
     sound,
     text_of,
 )
-from vlmchat.chat.messages import DETAILS, ImagePart, Media, Message, Part, Role, TextPart
+from vlmchat.chat.messages import (
+    ImagePart,
+    Media,
+    Message,
+    Part,
+    Role,
+    TextPart,
+    VideoPart,
+    parse_detail,
+)
+from vlmchat.errors import UsageError
 
 VERSION = 1
 _Json: TypeAlias = dict[str, Any]
@@ -105,11 +115,20 @@ def _part_row(part: Part) -> _Json:
     if isinstance(part, TextPart):
         return {"type": "text", "text": part.text}
     media = part.media
+    if isinstance(part, VideoPart):
+        return {
+            "type": "video",
+            "media": media.sha256,
+            "name": media.name,
+            "times": list(part.clip.times),
+            "duration": part.clip.duration,
+        }
     return {
         "type": "image",
         "media": media.sha256,
         "name": media.name,
         "detail": part.detail,
+        **({} if part.region is None else {"region": list(part.region.edges)}),
     }
 
 
@@ -216,8 +235,13 @@ def _part(row: _Json, media: MediaTable) -> Part:
     if kind == "text":
         return TextPart(text_of(row, "text"))
     if kind == "image":
-        detail = _one_of(row, "detail", DETAILS)
-        return ImagePart(media.get(text_of(row, "media"), text_of(row, "name")), detail)
+        try:
+            detail = parse_detail(row.get("detail"))
+        except UsageError as error:
+            raise BadRow(str(error)) from None
+        picture = media.get(text_of(row, "media"), text_of(row, "name"))
+        edges = row.get("region")  # absent in what older versions wrote, and for whole pictures
+        return ImagePart(picture, detail, None if edges is None else region_of(edges, picture))
     raise BadRow(f"A part of the type “{short(kind)}” is not supported.")
 
 

@@ -5,7 +5,18 @@ from typing import Any
 
 from vlmchat.chat.formats.sources import Pictures
 from vlmchat.chat.formats.values import BadRow, Link, dict_of, role_of, short
-from vlmchat.chat.messages import DETAILS, Detail, ImagePart, Media, Message, Part, TextPart
+from vlmchat.chat.messages import (
+    Detail,
+    ImagePart,
+    Media,
+    Message,
+    Part,
+    Region,
+    TextPart,
+    VideoPart,
+    parse_detail,
+)
+from vlmchat.errors import UsageError
 
 
 def content_of(message: Message, link: Link) -> list[dict[str, Any]]:
@@ -16,8 +27,14 @@ def content_of(message: Message, link: Link) -> list[dict[str, Any]]:
             rows.append({"type": "text", "text": part.text})
             continue
         url = link(part.media)
+        if isinstance(part, VideoPart):
+            key = "video" if url.startswith("data:") else "path"
+            times = {"times": list(part.clip.times), "duration": part.clip.duration}
+            rows.append({"type": "video", key: url, "name": part.media.name, **times})
+            continue
         key = "image" if url.startswith("data:") else "path"
-        rows.append({"type": "image", key: url, "name": part.media.name, "detail": part.detail})
+        row = {"type": "image", key: url, "name": part.media.name, "detail": part.detail}
+        rows.append(row | ({} if part.region is None else {"region": list(part.region.edges)}))
     return rows
 
 
@@ -84,8 +101,26 @@ def _image(row: dict[str, Any], pictures: Pictures, waiting: Iterator[object] | 
         raise BadRow("A picture has neither a path nor its data, and “images” has none for it.")
     name = row.get("name")
     media = picture_of(found, pictures, name if isinstance(name, str) else None)
-    known: Detail = next((level for level in DETAILS if level == detail), "auto")
-    return ImagePart(media, known)
+    try:
+        known: Detail = parse_detail(detail)
+    except UsageError:  # other programs have levels of their own
+        known = "auto"
+    edges = row.get("region")
+    return ImagePart(media, known, None if edges is None else region_of(edges, media))
+
+
+def region_of(value: object, media: Media) -> Region:
+    """Return the region of `media` that a row names.
+
+    Raises:
+        BadRow: it is none, or reaches beyond the picture.
+    """
+    try:
+        region = Region.parse(value)
+        region.check(media.width, media.height)
+    except UsageError as error:
+        raise BadRow(str(error)) from None
+    return region
 
 
 def picture_of(value: object, pictures: Pictures, name: str | None = None) -> Media:

@@ -41,7 +41,7 @@ def sniff(source: Source) -> str:
                 f"“{source.label}” is {what}, which only names other files: "
                 "attach the video file itself."
             )
-    kind = _kind(head)
+    kind = kind_of(head)
     if kind is not None:
         return kind
     for magic, what in _BY_NAME.items():
@@ -55,7 +55,8 @@ def sniff(source: Source) -> str:
     )
 
 
-def _kind(head: bytes) -> str | None:
+def kind_of(head: bytes) -> str | None:
+    """Return what a file is by its first bytes; ``None`` for nothing that is read here."""
     if head[4:8] in _BOXES:
         return "mov"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
@@ -75,4 +76,4 @@ def _kind(head: bytes) -> str | None:
 
 def looks_like_video(head: bytes) -> bool:
     """Return whether a file that begins with `head` is a film or may be an animated picture."""
-    return _kind(head) is not None
+    return kind_of(head) is not None

@@ -9,9 +9,10 @@ from textual.binding import ActiveBinding
 
 from vlmchat.chat.messages import Detail
 from vlmchat.client.protocol import Sampling
+from vlmchat.talk.commands import registry
+from vlmchat.talk.engine_change import EngineChanger
 from vlmchat.tui.apply_settings import SettingsInUse
-from vlmchat.tui.commands import registry
-from vlmchat.tui.engine_change import EngineChanger
+from vlmchat.tui.key_names import keys_title
 from vlmchat.tui.keys import NO_KEY, apply_keys
 from vlmchat.tui.screens.beside import Beside
 from vlmchat.tui.widgets.welcome import Welcome
@@ -96,8 +97,8 @@ class Adjusting(Beside):
 
     async def change_setting(self, argument: str) -> None:
         """Tell or change one setting."""
+        from vlmchat.talk.setting_line import tell_or_change
         from vlmchat.tui.app import ChatApp
-        from vlmchat.tui.setting_line import tell_or_change
 
         app = self.app
         assert isinstance(app, ChatApp)
@@ -113,6 +114,10 @@ class Adjusting(Beside):
     def apply_keys(self, wanted: Mapping[str, str]) -> None:
         """Take these keys for the commands, and say which of them cannot be had."""
         self.run_worker(apply_keys(self._chat, wanted), group="keys", exclusive=True)
+
+    def key_or_command(self, name: str) -> str:
+        """Return a command's key for a person to read; how it is typed when it has none."""
+        return keys_title(self.keys.get(name, ())) or f"/{name}"
 
     def keys_changed(self) -> None:
         """Name the keys where they are named."""

@@ -11,9 +11,9 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from vlmchat.talk.turns.outline import outline
+from vlmchat.talk.turns.tree import Tree, Turn
 from vlmchat.text import visible_line
-from vlmchat.tui.outline import outline
-from vlmchat.tui.tree import Tree, Turn
 
 _EXCERPT = 160
 

@@ -11,16 +11,16 @@ from textual.widgets import Footer
 
 from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.media.permissions import Permissions, RememberedPermissions
-from vlmchat.tui.attachments import Attachments
-from vlmchat.tui.commands import bindings, registry
-from vlmchat.tui.commands.base import Command
-from vlmchat.tui.completing import offers
-from vlmchat.tui.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
-from vlmchat.tui.key_names import key_or_command
-from vlmchat.tui.question import NoticeKind, Question
+from vlmchat.talk.attachments import Attachments
+from vlmchat.talk.commands import registry
+from vlmchat.talk.commands.base import Command
+from vlmchat.talk.commands.completing import offers
+from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
+from vlmchat.talk.question import NoticeKind, Question
+from vlmchat.talk.session import ChatSession
+from vlmchat.talk.turns.tree import Turn
+from vlmchat.tui import bindings
 from vlmchat.tui.screens.writing import Writing
-from vlmchat.tui.session import ChatSession
-from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets.chips import Chips
 from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer
@@ -157,10 +157,10 @@ class ChatScreen(Writing):
     def _follow(self, answer: "Answer") -> None:
         """Draw an answer while it grows."""
         from vlmchat.tui.widgets.answer import AnswerFlow
-        from vlmchat.tui.widgets.turns import AnswerPlaces
+        from vlmchat.tui.widgets.turns import view_of
 
-        places = AnswerPlaces(self.transcript, answer, self._place)
-        self._flows[answer.turn] = AnswerFlow(answer, places)
+        turn = answer.turn
+        self._flows[turn] = AnswerFlow(answer, lambda: view_of(self.transcript, turn))
 
     def _place(self, turn: Turn) -> tuple[int, int]:
         siblings = self.session.tree.siblings(turn)
@@ -179,7 +179,7 @@ class ChatScreen(Writing):
         if composer.text or self.attachments:
             return False
         self.write(question.text, question.instead_of)
-        self.attachments.media = list(question.media)
+        self.attachments.items = list(question.attached)
         return True
 
     def notice(self, text: str, kind: NoticeKind = "note") -> None:
@@ -215,7 +215,7 @@ class ChatScreen(Writing):
         self._show_state()
 
     def _advice(self, event: EngineFailed) -> list[str]:
-        log = key_or_command(self, "log")
+        log = self.key_or_command("log")
         if event.restarting:
             return [f"It is being restarted; {log} shows the last lines of its log."]
         if self.session.engine.kind == "remote":

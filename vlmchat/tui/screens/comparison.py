@@ -10,9 +10,9 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from vlmchat.talk.turns.differing import Pieces, differing
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.text import visible, visible_line
-from vlmchat.tui.differing import Pieces, differing
-from vlmchat.tui.tree import Turn
 
 
 def marked(one: str, other: str) -> tuple[Content, Content]:

@@ -19,7 +19,7 @@ from vlmchat.errors import VlmchatError
 from vlmchat.store.records import MediaUse
 from vlmchat.tui.decoding import in_pool, or_sentence
 from vlmchat.tui.drawing import Drawn, fit, lines_only, pixels, prepare, style_of
-from vlmchat.tui.open_external import open_or_tell
+from vlmchat.tui.media_actions import open_or_tell
 from vlmchat.tui.widgets.media_grid import CELL_WIDTH, PICTURE_ROWS, Grouping, MediaGrid
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from vlmchat.talk.history import SEARCHED, matching
 from vlmchat.text import visible, visible_line
-from vlmchat.tui.history import SEARCHED, matching
 
 _SHOWN = 200
 _LONGEST = 400

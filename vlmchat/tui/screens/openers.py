@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 from textual.screen import Screen
 
 from vlmchat.errors import UsageError
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.text import visible_line
-from vlmchat.tui.tree import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from vlmchat.tui.conversations import Conversations
-    from vlmchat.tui.front import Front
+    from vlmchat.talk.front import Front
+    from vlmchat.talk.keeping.conversations import Conversations
     from vlmchat.tui.screens.chat import ChatScreen
 
 
@@ -84,7 +84,7 @@ class Openers(Screen[None]):
         if self.library is None:
             return
         from vlmchat.errors import VlmchatError
-        from vlmchat.tui.folder import still_there
+        from vlmchat.talk.desktop.folder import still_there
 
         try:
             names = await self.library.library.run(lambda store: store.remembered(_FOLDERS))
@@ -116,7 +116,7 @@ class Openers(Screen[None]):
         """Show keys and commands."""
         from vlmchat.tui.screens.pager import HelpPager
 
-        self.app.push_screen(HelpPager(self.front.keys))
+        self.app.push_screen(HelpPager(self.chat.keys))
 
     def open_themes(self) -> None:
         """Let the person choose a theme."""

@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from vlmchat.text import visible
-from vlmchat.tui.commands.bindings import help_rows
+from vlmchat.tui.bindings import help_rows
 from vlmchat.tui.key_names import keys_title
 
 _KEYS = (

@@ -10,11 +10,11 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from vlmchat.chat.messages import DETAILS
+from vlmchat.chat.messages import parse_detail
 from vlmchat.errors import VlmchatError
 from vlmchat.settings_fields import SettingField, Value, setting_fields
+from vlmchat.talk.engine_change import AUTO, REMOTE_REASON
 from vlmchat.text import visible_line
-from vlmchat.tui.engine_change import AUTO, REMOTE_REASON
 from vlmchat.tui.keys import hint
 from vlmchat.tui.widgets.field import FieldRow, row_of
 
@@ -161,7 +161,7 @@ class ParametersPanel(ModalScreen[None]):
         self._describe(row)
 
     def _set_detail(self, row: FieldRow, value: Value | None) -> None:
-        self._chat.set_detail(next(item for item in DETAILS if item == value))
+        self._chat.set_detail(parse_detail(value))
         self._describe(row)
 
     # The engine --------------------------------------------------------------------------------

@@ -19,11 +19,11 @@ from textual.worker import get_current_worker
 
 from vlmchat.errors import VlmchatError
 from vlmchat.media.images import SUFFIXES, dimensions
+from vlmchat.talk.desktop.folder import Entry, FileKind, Order, in_order, scan
+from vlmchat.talk.desktop.pasted import expand, parse_paths
 from vlmchat.text import human_bytes, visible_line
 from vlmchat.tui.decoding import or_sentence
 from vlmchat.tui.drawing import Drawn, fit, pixels, prepare, style_of
-from vlmchat.tui.folder import Entry, FileKind, Order, in_order, scan
-from vlmchat.tui.pasted import expand, parse_paths
 from vlmchat.tui.terminal import PictureStyle
 from vlmchat.tui.widgets.canvas import Canvas
 from vlmchat.tui.widgets.file_list import FileList

@@ -3,9 +3,9 @@
 from textual.containers import VerticalGroup
 from textual.widget import Widget
 
-from vlmchat.tui.facts import facts
+from vlmchat.talk.turns.facts import facts
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.tui.screens.pager import Pager, row_of
-from vlmchat.tui.tree import Turn
 
 
 class ProvenancePager(Pager):

@@ -15,12 +15,12 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from vlmchat.errors import VlmchatError
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.text import visible_line
-from vlmchat.tui.tree import Turn
 
 if TYPE_CHECKING:
     from vlmchat.store.records import Hit
-    from vlmchat.tui.library import Library
+    from vlmchat.talk.keeping.library import Library
 
 _T = TypeVar("_T")
 _MOST = 200

@@ -17,7 +17,7 @@ from vlmchat.chat.messages import Media
 from vlmchat.text import human_bytes, visible_line
 from vlmchat.tui.decoding import or_sentence
 from vlmchat.tui.drawing import Drawn, fit, per_cell, pixels, prepare, style_of
-from vlmchat.tui.open_external import open_or_tell
+from vlmchat.tui.media_actions import open_or_tell
 from vlmchat.tui.terminal import PictureStyle
 from vlmchat.tui.widgets.canvas import Canvas
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from textual import events, on
 
 from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.talk.attachments import Attachments
+from vlmchat.talk.commands import registry
+from vlmchat.talk.desktop.pasted import pasted_files, split_paths
+from vlmchat.talk.engine_keeper import NoEngine
+from vlmchat.talk.session import ChatSession
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.tui import composing
-from vlmchat.tui.attachments import Attachments
-from vlmchat.tui.commands import registry
-from vlmchat.tui.engine_keeper import NoEngine
-from vlmchat.tui.pasted import pasted_files, split_paths
 from vlmchat.tui.screens.adjusting import Adjusting
-from vlmchat.tui.session import ChatSession
-from vlmchat.tui.tree import Turn
 from vlmchat.tui.widgets.chips import Chip, Chips
 from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer
@@ -142,7 +142,7 @@ class Writing(Adjusting):
             self._editing = None
             self._show_editing()
             self.composer.clear_draft()
-            self.attachments.media = []
+            self.attachments.items = []
 
     def compose_on(self) -> None:
         """Go back to writing."""
@@ -159,7 +159,7 @@ class Writing(Adjusting):
     @on(Composer.ReachedBack)
     def _reached_back(self, event: Composer.ReachedBack) -> None:
         if event.key == "backspace":
-            self.attachments.media = self.attachments.media[:-1]
+            self.attachments.items = self.attachments.items[:-1]
         elif self.session.queue:
             self._edit_queued(self.session.queue[-1].number)
         else:
@@ -186,15 +186,15 @@ class Writing(Adjusting):
         question = self.session.withdraw(number)
         if question is not None:
             self.write(question.text, question.instead_of)
-            self.attachments.media = [*question.media, *self.attachments.media]
+            self.attachments.items = [*question.attached, *self.attachments.items]
 
     # Attachments ------------------------------------------------------------------------------
 
     def files_in(self, text: str) -> list[Path]:
-        """Return the pictures that a pasted text consists of."""
-        from vlmchat.media.images import SUFFIXES
+        """Return the pictures and videos that a pasted text consists of."""
+        from vlmchat.media.attaching import MEDIA_SUFFIXES
 
-        return pasted_files(text, lambda path: path.suffix.lower() in SUFFIXES)
+        return pasted_files(text, lambda path: path.suffix.lower() in MEDIA_SUFFIXES)
 
     def attach(self, paths: Sequence[Path]) -> None:
         """Read these pictures and put them before the next question."""
@@ -218,10 +218,10 @@ class Writing(Adjusting):
 
     def show_chips(self) -> None:
         """Draw what is attached."""
-        self.query_one(Chips).show(self.attachments.media, self.attachments.reading)
+        self.query_one(Chips).show(self.attachments.items, self.attachments.reading)
 
     @on(Chip.Removed)
     def _chip_removed(self, event: Chip.Removed) -> None:
-        kept = [item for item in self.attachments.media if item is not event.media]
-        self.attachments.media = kept
+        kept = [item for item in self.attachments.items if item is not event.item]
+        self.attachments.items = kept
         self.composer.focus()

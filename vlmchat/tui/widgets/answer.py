@@ -1,28 +1,33 @@
-"""The text of an answer: Markdown in parts, drawn as it grows at the cost of the new text only."""
+"""The text of an answer: Markdown drawn as it grows at the cost of the new text only."""
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any, Protocol
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import accumulate
+from typing import ClassVar, Protocol
 
+from rich.segment import Segment
+from textual.app import RenderResult
 from textual.content import Content
+from textual.geometry import Size
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.style import Style
+from textual.widget import Widget
 from textual.widgets import Static
-from textual.widgets.markdown import (
-    Markdown,
-    MarkdownBlock,
-    MarkdownFence,
-    TableOfContentsType,
-)
 
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.text import visible, visible_line
-from vlmchat.tui.markdown_parts import WHOLE, Parser, cut_of, split
-from vlmchat.tui.tree import Turn
-from vlmchat.tui.widgets.fence import CodeFence
+from vlmchat.tui.markdown.growing import Growing, whole
+from vlmchat.tui.markdown.rows import Block, Row
 
 _SAFE_LINKS = ("http://", "https://")
 # Text is drawn so often while it streams, and at most so large a share of the time goes into it.
 _PAUSE = 0.04
 _SHARE = 8.0
+# Characters: a text of more is parsed and laid out aside, or the screen would stand still.
+LONG = 6_000
 
 
 class PieceReader:
@@ -39,127 +44,220 @@ class PieceReader:
 
 
 class Answer:
-    """An answer's text in parts.
+    """An answer's text as it is drawn.
 
     Attributes:
         turn: whose text it is.
-        parts: the text as it is drawn, in order.
         growing: whether there will be more of it.
     """
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.growing = turn.state in ("waiting", "streaming")
-        self.references: Mapping[str, Any] = {}
-        self.parts = [""]
-        if not self.growing:
-            self.settle()
-
-    def settle(self) -> None:
-        """Cut the finished text anew, as a parse of the whole sees it."""
-        self.growing = False
-        self.parts, self.references = split(visible(self.turn.text))
-
-    def parser(self) -> Parser:
-        """Return a parser that knows the link definitions of the whole text."""
-        return Parser(self.references)
-
-
-class AnswerText(Markdown):
-    """One part of an answer; a link opens on a click and only if it leads to the web.
-
-    Args:
-        answer: the whole.
-        part: which part, from 0.
-    """
-
-    def __init__(self, answer: Answer, part: int) -> None:
-        super().__init__(open_links=False, classes="turn-text", parser_factory=answer.parser)
-        self._answer = answer
-        self._part = part
-        self._drawn = ""
-
-    def get_block_class(self, block_name: str) -> type[MarkdownBlock]:
-        """Return the widget for a kind of block."""
-        block = super().get_block_class(block_name)
-        return CodeFence if block is MarkdownFence else block
+        self._reader = PieceReader()
+        self._read = 0
+        self._so_far = Growing()
+        self._settled: list[Block] | None = None
 
     @property
-    def table_of_contents(self) -> TableOfContentsType:
-        """Nothing: no one asks for it."""
-        return []
+    def blocks(self) -> list[Block]:
+        """What is drawn."""
+        if self.growing:
+            return self._so_far.blocks
+        if self._settled is None:
+            self._settled = whole(visible(self.turn.text))
+        return self._settled
 
-    async def draw(self) -> None:
-        """Draw the part as it stands: what was added to it while it grows, else the whole."""
-        text = self._answer.parts[self._part] if self._part < len(self._answer.parts) else ""
-        self.display = bool(text)
-        if text == self._drawn and not self._answer.references:
+    def grow(self) -> None:
+        """Take up what was added to the turn's text."""
+        piece, self._read = self.turn.text[self._read :], len(self.turn.text)
+        if piece:
+            self._so_far.append(self._reader.feed(piece))
+
+    def prepare(self, width: int) -> None:
+        """Do what drawing needs at a width; may be called in another thread."""
+        for block in self.blocks:
+            block.rows(width)
+
+    async def settle(self, width: int) -> None:
+        """Parse the finished text as a whole."""
+        text = visible(self.turn.text)
+        parsed = await asyncio.to_thread(whole, text) if len(text) > LONG else whole(text)
+        if len(text) > LONG:
+            await asyncio.to_thread(lambda: [block.rows(width) for block in parsed])
+        self._settled = parsed
+        self.growing = False
+
+
+class AnswerText(Widget):
+    """An answer's text; a link opens on a click and only if it leads to the web.
+
+    Every row is drawn when it comes into sight. Textual's own ``Markdown`` has widgets for each
+    paragraph, item and mark, which cost more than all else when they are made.
+
+    Args:
+        answer: what is drawn.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "em",
+        "strong",
+        "s",
+        "code_inline",
+        "fence",
+        "heading",
+        "link",
+        "marker",
+        "quote",
+        "rule",
+        "table-head",
+    }
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(classes="turn-text")
+        self._answer = answer
+        self._blocks: list[Block] = []
+        self._width = -1
+        self._ends: list[int] = []  # rows up to the end of each block
+        self._lines: list[int] = []  # logical lines before each block
+        self._drawn: dict[tuple[Block, int], Strip] = {}
+
+    def render(self) -> RenderResult:
+        """Return nothing: it is drawn row by row."""
+        return ""
+
+    def draw(self) -> None:
+        """Draw what the answer is now."""
+        self._width = -1
+        kept = set(self._answer.blocks)
+        self._drawn = {at: strip for at, strip in self._drawn.items() if at[0] in kept}
+        self.refresh(layout=True)
+
+    def _lay_out(self, width: int) -> None:
+        if width == self._width:
             return
-        # Appending to what `update` drew comes out wrong: growing text is only ever appended.
-        last = self._part == len(self._answer.parts) - 1
-        if self._answer.growing and last and text.startswith(self._drawn):
-            piece, self._drawn = text[len(self._drawn) :], text
-            await self.append(piece)
-        else:
-            self._drawn = text
-            await self.update(text)
+        if self._width >= 0:
+            self._drawn.clear()
+        self._width = width
+        self._blocks = self._answer.blocks
+        self._ends = list(accumulate(len(block.rows(width)) for block in self._blocks))
+        counts = (len(block.lines) for block in self._blocks)
+        self._lines = list(accumulate(counts, initial=0))
 
-    async def redraw(self) -> None:
-        """Draw the whole part by a full parse."""
-        self._drawn = self._answer.parts[self._part]
-        self.display = bool(self._drawn)
-        await self.update(self._drawn)
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        """Return the width there is."""
+        return container.width
 
-    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Return how many rows the text takes."""
+        self._lay_out(width)
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def plain(self) -> str:
+        """The logical lines as they are drawn."""
+        self._lay_out(self.size.width)
+        return "\n".join(line for block in self._blocks for line in block.lines)
+
+    # Drawing ----------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """Return one row."""
+        width = self.size.width
+        self._lay_out(width)
+        index = bisect_right(self._ends, y)
+        if index >= len(self._blocks):
+            return Strip.blank(width, self.visual_style.rich_style)
+        block = self._blocks[index]
+        at = y - (self._ends[index - 1] if index else 0)
+        if (drawn := self._drawn.get((block, at))) is None:
+            drawn = self._strip(block.rows(width)[at], self._lines[index], width)
+            self._drawn[block, at] = drawn
+        return drawn
+
+    def _strip(self, row: Row, before: int, width: int) -> Strip:
+        # Not `partial`, which loses an opaque background.
+        ground = self.get_visual_style(row.ground) if row.ground else self.visual_style
+        text = row.text
+        line = before + row.line
+        selection = self.text_selection
+        if selection is not None and (span := selection.get_span(line)) is not None:
+            start, end = span
+            end = len(text) if end < 0 else end - row.x
+            chosen = self.screen.get_visual_style("screen--selection")
+            text = text.stylize(chosen, max(0, start - row.x), max(0, end))
+        lead = Strip(self._segments(row.lead, ground)) if row.lead else Strip([])
+        strip = Strip(self._segments(text, ground)).apply_offsets(row.x, line)
+        return Strip.join([lead, strip]).adjust_cell_length(width, ground.rich_style)
+
+    def _segments(self, text: Content, base: Style) -> list[Segment]:
+        return [
+            Segment(piece, (base + style).rich_style)
+            for piece, style in text.render(base, end="", parse_style=self._style)
+        ]
+
+    def _style(self, style: str | Style) -> Style:
+        if isinstance(style, Style):
+            return style
+        if style.startswith("."):
+            return self.get_visual_style(style[1:], partial=True)
+        return self.app.stylesheet.parse_style(style)
+
+    def notify_style_update(self) -> None:
+        """Draw anew with other colours."""
+        self._drawn.clear()
+        super().notify_style_update()
+
+    # Selecting --------------------------------------------------------------------------------
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        """Draw what is selected so."""
+        self._drawn.clear()
+        self.refresh()
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """Return what is selected, as logical lines: breaks made by the width are left out."""
+        return selection.extract(self.plain), "\n"
+
+    def action_link(self, href: str) -> None:
         """Open what a browser may open, and say what was not."""
-        event.stop()
-        href = visible_line(event.href)
-        if event.href.lower().startswith(_SAFE_LINKS):
-            self.app.open_url(event.href)
+        if href.lower().startswith(_SAFE_LINKS):
+            self.app.open_url(href)
         else:
-            self.notify(f"Not opened, as it is no web link: {href}", markup=False)
+            shown = visible_line(href)
+            self.notify(f"Not opened, as it is no web link: {shown}", markup=False)
 
 
 class Footnote(Static):
-    """The line of figures under the last part of an answer.
+    """The line of figures under an answer.
 
     Args:
-        answer: the whole.
-        part: under which part it stands.
+        answer: what was said.
     """
 
-    def __init__(self, answer: Answer, part: int) -> None:
+    def __init__(self, answer: Answer) -> None:
         super().__init__(classes="turn-footnote", markup=False)
         self._answer = answer
-        self._part = part
 
     def on_mount(self) -> None:
         """Draw what there is."""
         self.draw()
 
     def draw(self) -> None:
-        """Draw the figures, if this is the last part."""
-        last = self._part == len(self._answer.parts) - 1
-        text = self._answer.turn.footnote() if last and not self._answer.growing else ""
-        self.display = last
+        """Draw the figures."""
+        text = "" if self._answer.growing else self._answer.turn.footnote()
         self.update(Content(text))
 
 
-class PartView(Protocol):
-    """A widget that shows one part of an answer."""
+class AnswerView(Protocol):
+    """A widget that shows an answer."""
 
-    async def draw_part(self, whole: bool = False) -> None:
-        """Draw the part as it stands, by a parse of all of it if asked to."""
+    @property
+    def width(self) -> int:
+        """Columns that the text has."""
 
-
-class Parts(Protocol):
-    """Where the parts of an answer are shown."""
-
-    def part(self, number: int) -> PartView | None:
-        """Return the widget of a part, if it exists just now."""
-
-    async def set_parts(self) -> None:
-        """Have places for the parts there are."""
+    async def draw_text(self) -> None:
+        """Draw the text as it stands."""
 
 
 class AnswerFlow:
@@ -167,15 +265,12 @@ class AnswerFlow:
 
     Args:
         answer: its text.
-        places: where its parts are shown.
+        view: returns what shows it, if that exists just now.
     """
 
-    def __init__(self, answer: Answer, places: Parts) -> None:
+    def __init__(self, answer: Answer, view: Callable[[], AnswerView | None]) -> None:
         self._answer = answer
-        self._places = places
-        self._reader = PieceReader()
-        self._read = 0
-        self._checked = 0
+        self._view = view
         self._more = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
@@ -192,21 +287,9 @@ class AnswerFlow:
             await asyncio.sleep(max(_PAUSE, _SHARE * (time.perf_counter() - began)))
 
     async def _draw(self) -> None:
-        text = self._answer.turn.text
-        piece, self._read = text[self._read :], len(text)
-        parts = self._answer.parts
-        parts[-1] += self._reader.feed(piece)
-        last = len(parts) - 1
-        if view := self._places.part(last):
-            await view.draw_part()
-        if len(parts[-1]) > max(WHOLE, self._checked + WHOLE // 4):
-            self._checked = len(parts[-1])
-            if cut := cut_of(parts[-1]):
-                self._checked = 0
-                parts[-1:] = [parts[-1][:cut], parts[-1][cut:]]
-                if view := self._places.part(last):
-                    await view.draw_part(whole=True)
-                await self._places.set_parts()
+        self._answer.grow()
+        if view := self._view():
+            await view.draw_text()
 
     def cancel(self) -> None:
         """Draw nothing any more."""
@@ -216,11 +299,7 @@ class AnswerFlow:
         """Draw the whole text once more, as a full parse sees it, and the figures."""
         self._task.cancel()
         await asyncio.wait((self._task,))
-        before = list(self._answer.parts)
-        self._answer.settle()
-        after = self._answer.parts
-        await self._places.set_parts()
-        for number in range(len(after)):
-            same = number < len(before) - 1 and before[number] == after[number]
-            if view := self._places.part(number):
-                await view.draw_part(whole=not same or bool(self._answer.references))
+        view = self._view()
+        await self._answer.settle(view.width if view else 80)
+        if view := self._view():
+            await view.draw_text()

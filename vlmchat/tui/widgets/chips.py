@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from vlmchat.chat.messages import Media
+from vlmchat.chat.messages import Attachment, Media
 from vlmchat.text import human_bytes, visible_line
 
 _BRIEF = 22
@@ -28,27 +28,28 @@ class Chip(Static):
     """One attachment; a click removes it.
 
     Args:
-        media: what it stands for.
+        item: what it stands for.
         brief: only the name is shown.
     """
 
     class Removed(Message):
         """The person clicked the chip away."""
 
-        def __init__(self, media: Media) -> None:
+        def __init__(self, item: Attachment) -> None:
             super().__init__()
-            self.media = media
+            self.item = item
 
-    def __init__(self, media: Media, brief: bool = False) -> None:
+    def __init__(self, item: Attachment, brief: bool = False) -> None:
+        media = item.media
         text = _brief(media) if brief else describe(media)
         super().__init__(Content(f"▣ {text}  ×"), classes="chip")
-        self.media = media
+        self.item = item
         about = f"{describe(media)}\n" if brief else ""
         self.tooltip = Content(f"{about}Click to remove (or Backspace in the empty composer)")
 
     def on_click(self) -> None:
         """Ask to be removed."""
-        self.post_message(self.Removed(self.media))
+        self.post_message(self.Removed(self.item))
 
 
 class Chips(HorizontalGroup):
@@ -58,15 +59,15 @@ class Chips(HorizontalGroup):
         super().__init__(id="chips")
         self.display = False
 
-    def show(self, media: list[Media], reading: int = 0) -> None:
+    def show(self, items: list[Attachment], reading: int = 0) -> None:
         """Draw these attachments, and how many more are being read."""
-        self.display = bool(media) or reading > 0
+        self.display = bool(items) or reading > 0
         self.remove_children()
         # The last ones are what was just attached, and what Backspace takes.
         room = max(1, (self.app.size.width - 20) // (_BRIEF + 7))
-        chips: list[Static] = [Chip(item, brief=len(media) > 1) for item in media[-room:]]
-        if len(media) > room:
-            more = f"{len(media) - room} more and"
+        chips: list[Static] = [Chip(item, brief=len(items) > 1) for item in items[-room:]]
+        if len(items) > room:
+            more = f"{len(items) - room} more and"
             chips.insert(0, Static(more, classes="chip reading", markup=False))
         if reading:
             chips.append(Static(f"reading {reading} …", classes="chip reading", markup=False))

@@ -12,8 +12,8 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
+from vlmchat.talk.commands.base import Completion, Completions, Found
 from vlmchat.text import visible_line
-from vlmchat.tui.commands.base import Completion, Completions, Found
 
 MOST_ROWS = 8
 _WIDEST_LABEL = 34

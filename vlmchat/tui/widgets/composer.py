@@ -10,8 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
+from vlmchat.talk.history import WALKED, AskedBefore, Remembered, Walk, gather
 from vlmchat.text import visible
-from vlmchat.tui.history import WALKED, AskedBefore, Remembered, Walk, gather
 from vlmchat.tui.widgets.completion import CompletionPopup
 
 _NEWLINE_KEYS = frozenset({"ctrl+j", "shift+enter", "alt+enter"})

@@ -14,8 +14,8 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from vlmchat.talk.desktop.folder import Entry
 from vlmchat.text import human_bytes, visible_line
-from vlmchat.tui.folder import Entry
 
 
 class FileList(ScrollView, can_focus=True):

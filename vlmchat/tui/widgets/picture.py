@@ -19,7 +19,7 @@ from textual.widgets import Static
 from vlmchat.chat.messages import Media
 from vlmchat.tui.decoding import or_sentence
 from vlmchat.tui.drawing import Drawn, fit, pixels, prepare, style_of
-from vlmchat.tui.open_external import open_or_tell
+from vlmchat.tui.media_actions import open_or_tell
 from vlmchat.tui.widgets.canvas import Canvas
 from vlmchat.tui.widgets.chips import describe
 

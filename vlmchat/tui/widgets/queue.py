@@ -9,8 +9,8 @@ from textual.containers import HorizontalGroup, VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
+from vlmchat.talk.question import Question
 from vlmchat.text import visible_line
-from vlmchat.tui.question import Question
 
 
 class QueueButton(Static):
@@ -61,7 +61,7 @@ class QueueRow(HorizontalGroup, can_focus=True):
     def compose(self) -> ComposeResult:
         """Lay out state, text and the two things to do."""
         question = self.question
-        pictures = f"▣{len(question.media)} " if question.media else ""
+        pictures = f"▣{len(question.attached)} " if question.attached else ""
         yield Static("not sent" if question.held else "queued", classes="queue-state")
         yield Static(pictures + visible_line(question.text), classes="queue-text", markup=False)
         yield QueueButton("edit", "edit")

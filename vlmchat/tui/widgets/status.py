@@ -12,9 +12,9 @@ from textual.message import Message
 from textual.widgets import ProgressBar, Static
 
 from vlmchat.client.protocol import EngineStatus, ModelInfo
+from vlmchat.talk.turns.tree import seconds_text
 from vlmchat.text import human_bytes, visible_line
 from vlmchat.tui.motion import is_reduced
-from vlmchat.tui.tree import seconds_text
 
 MEASURE_SECONDS = 3.0
 _BUSY = {"starting", "downloading", "converting", "loading", "quantizing"}

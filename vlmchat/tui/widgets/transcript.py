@@ -18,13 +18,13 @@ from textual.layout import WidgetPlacement
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from vlmchat.tui.tree import Turn
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.tui.widgets.welcome import Welcome
 
 # Turns are made before they come into sight: so many screens before, and at most so many at once.
 _MARGIN_SCREENS = 1.0
 _KEPT_SCREENS = 2.5
-_AT_ONCE = 3
+_AT_ONCE = 2
 _LAYOUT_SECONDS = 1.0
 _FEW = 4
 
@@ -37,16 +37,16 @@ class Item:
         make: returns its widget.
         size: characters and line breaks in it, from which its height is guessed.
         turn: what it shows, if it is a turn.
-        part: which part of the turn, from 0.
         stays: it is kept when another conversation is shown.
+        prepare: does, for a width in columns, what is better done aside before the widget is made.
         widget: while it exists.
     """
 
     make: Callable[[], Widget]
     size: tuple[int, int] = (0, 0)
     turn: Turn | None = None
-    part: int = 0
     stays: bool = False
+    prepare: Callable[[int], None] | None = None
     widget: Widget | None = field(default=None, init=False)
 
     def guess(self, width: int) -> int:
@@ -125,47 +125,8 @@ class Transcript(VerticalScroll):
         return item.widget if item else None
 
     def _item_of(self, turn: Turn) -> Item | None:
-        found = (item for item in reversed(self.items) if item.turn is turn and not item.part)
+        found = (item for item in reversed(self.items) if item.turn is turn)
         return next(found, None)
-
-    def part(self, turn: Turn, number: int) -> Widget | None:
-        """Return the widget that shows a part of `turn`, if it exists just now."""
-        items = (item for item in reversed(self.items) if item.turn is turn)
-        return next((item.widget for item in items if item.part == number), None)
-
-    async def set_parts(self, turn: Turn, parts: Sequence[Item]) -> None:
-        """Have a turn shown by so many items; those that are there already stay as they are."""
-        async with self._changing:
-            present = [item for item in self.items if item.turn is turn]
-            for item in present[len(parts) :]:
-                await self._remove(item)
-            for item in parts[len(present) :]:
-                before = next(i for i in reversed(self.items) if i.turn is turn)
-                await self._insert_after(before, item)
-
-    async def _insert_after(self, before: Item, item: Item) -> None:
-        place = self.items.index(before) + 1
-        self.items.insert(place, item)
-        rows = item.guess(self.size.width)
-        if before.widget is not None:
-            item.widget = item.make()
-            self._high += 1
-            await self.mount(item.widget, after=before.widget)
-        elif place <= self._low:
-            self._low, self._high = self._low + 1, self._high + 1
-            self._leave(above=self._above + rows)
-        else:
-            self._leave(below=self._below + rows)
-
-    async def _remove(self, item: Item) -> None:
-        place = self.items.index(item)
-        self.items.remove(item)
-        if item.widget is not None:
-            await self._unmake([item])
-        if place < self._low:
-            self._low -= 1
-        if place < self._high:
-            self._high -= 1
 
     async def add(self, item: Item) -> None:
         """Append an item."""
@@ -214,12 +175,12 @@ class Transcript(VerticalScroll):
 
     def _common(self, items: Sequence[Item]) -> int:
         """Return how many of the present items, notices included, go before what is new."""
-        wanted = [(item.turn, item.part) for item in items]
+        wanted = [item.turn for item in items]
         found, kept = 0, 0
         for index, item in enumerate(self.items):
             if item.turn is None:
                 continue
-            if found == len(wanted) or (item.turn, item.part) != wanted[found]:
+            if found == len(wanted) or item.turn is not wanted[found]:
                 break
             found, kept = found + 1, index + 1
         return kept
@@ -262,10 +223,18 @@ class Transcript(VerticalScroll):
     async def _make_behind(self, items: list[Item]) -> None:
         widgets = []
         for item in items:
-            item.widget = item.make()
+            item.widget = await self._made(item)
             widgets.append(item.widget)
         self._high += len(items)
         await self.mount_all(widgets, before=self._end)
+
+    async def _made(self, item: Item) -> Widget:
+        """Return an item's widget; a long text is laid out without holding up the screen."""
+        if item.prepare is not None:
+            made = (other.widget for other in reversed(self.items) if other.turn and other.widget)
+            like = next(made, self)
+            await asyncio.to_thread(item.prepare, max(1, like.size.width))
+        return item.make()
 
     async def _unmake(self, items: Sequence[Item]) -> None:
         widgets = [item.widget for item in items if item.widget is not None]
@@ -383,7 +352,7 @@ class Transcript(VerticalScroll):
             items: from the last to the first.
         """
         for item in items:
-            item.widget = widget = item.make()
+            item.widget = widget = await self._made(item)
             # A class for this would have every style below it worked out a second time.
             widget.styles.position = "absolute"
             self._measured.add(widget)

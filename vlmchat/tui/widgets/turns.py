@@ -1,7 +1,6 @@
 """The turns of a conversation: one widget each; nothing said ever passes through markup."""
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,12 +9,11 @@ from textual.containers import VerticalGroup
 from textual.content import Content
 from textual.widgets import Static
 
+from vlmchat.talk.question import NoticeKind
+from vlmchat.talk.turns.tree import Turn
 from vlmchat.text import visible, visible_line
-from vlmchat.tui.commands.bindings import turn_bindings
-from vlmchat.tui.markdown_parts import WHOLE
-from vlmchat.tui.question import NoticeKind
-from vlmchat.tui.tree import Turn
-from vlmchat.tui.widgets.answer import Answer, AnswerText, Footnote, PartView
+from vlmchat.tui.bindings import turn_bindings
+from vlmchat.tui.widgets.answer import LONG, Answer, AnswerText, AnswerView, Footnote
 from vlmchat.tui.widgets.picture import PictureFlow
 from vlmchat.tui.widgets.transcript import Item, Transcript
 
@@ -87,7 +85,7 @@ class QuestionTurn(TurnView):
 
 
 class AnswerTurn(TurnView):
-    """What the model says, or the person in its place: the first part of it.
+    """What the model says, or the person in its place.
 
     Args:
         answer: the text.
@@ -97,7 +95,7 @@ class AnswerTurn(TurnView):
     def __init__(self, answer: Answer, place: Callable[[Turn], tuple[int, int]]) -> None:
         super().__init__(answer.turn, place, "answer")
         self._answer = answer
-        self._text = AnswerText(answer, 0)
+        self._text = AnswerText(answer)
 
     @property
     def speaker(self) -> str:
@@ -112,47 +110,18 @@ class AnswerTurn(TurnView):
         if self.turn.state == "waiting" and not self.turn.text:
             yield Static("…", classes="turn-waiting")
         yield self._text
-        yield Footnote(self._answer, 0)
+        yield Footnote(self._answer)
 
-    async def on_mount(self) -> None:
-        """Draw what there is of the text, now that its place has been made."""
-        await self._text.draw()
+    @property
+    def width(self) -> int:
+        """Columns that the text has."""
+        return self._text.size.width
 
-    async def draw_part(self, whole: bool = False) -> None:
-        """Draw the first part as it stands."""
+    async def draw_text(self) -> None:
+        """Draw the text as it stands."""
         if self.is_mounted:
             await self.query(".turn-waiting").remove()
-            await (self._text.redraw() if whole else self._text.draw())
-            self.query_one(Footnote).draw()
-
-
-class AnswerMore(VerticalGroup):
-    """A further part of a long answer.
-
-    Args:
-        answer: the text.
-        part: which part, from 1.
-    """
-
-    def __init__(self, answer: Answer, part: int) -> None:
-        super().__init__(classes="turn answer more")
-        self._answer = answer
-        self._part = part
-        self._text = AnswerText(answer, part)
-
-    def compose(self) -> ComposeResult:
-        """Lay out text and the line of figures."""
-        yield self._text
-        yield Footnote(self._answer, self._part)
-
-    async def on_mount(self) -> None:
-        """Draw what there is of the text, now that its place has been made."""
-        await self._text.draw()
-
-    async def draw_part(self, whole: bool = False) -> None:
-        """Draw the part as it stands."""
-        if self.is_mounted:
-            await (self._text.redraw() if whole else self._text.draw())
+            self._text.draw()
             self.query_one(Footnote).draw()
 
 
@@ -187,63 +156,33 @@ Place = Callable[[Turn], tuple[int, int]]
 
 
 def items_of(turns: Iterable[Turn], place: Place, growing: Callable[[Answer], None]) -> list[Item]:
-    """Return what shows these turns: several items for a long answer.
+    """Return what shows these turns.
 
     Args:
         turns: what is to be shown, oldest first.
         place: as in `TurnView`.
         growing: told of an answer that is still being said.
     """
-    return [item for turn in turns for item in _items_of(turn, place, growing)]
+    return [_item_of(turn, place, growing) for turn in turns]
 
 
-def _items_of(turn: Turn, place: Place, growing: Callable[[Answer], None]) -> list[Item]:
+def _item_of(turn: Turn, place: Place, growing: Callable[[Answer], None]) -> Item:
     text = turn.text
+    breaks = text.count("\n")
     if turn.role != "assistant":
-        size = (len(text), text.count("\n") + 3 * len(turn.media))
-        return [Item(lambda: QuestionTurn(turn, place), size, turn)]
-    if turn.state not in ("waiting", "streaming") and len(text) < WHOLE:
+        size = (len(text), breaks + 3 * len(turn.media))
+        return Item(lambda: QuestionTurn(turn, place), size, turn)
+    size = (len(text), breaks)
+    if turn.state not in ("waiting", "streaming") and len(text) < LONG:
         # Most answers are short: what is needed to draw them is made when they are drawn.
-        return [Item(lambda: AnswerTurn(Answer(turn), place), _size(text), turn)]
+        return Item(lambda: AnswerTurn(Answer(turn), place), size, turn)
     answer = Answer(turn)
     if answer.growing:
         growing(answer)
-    return _items(answer, place)
+    return Item(lambda: AnswerTurn(answer, place), size, turn, prepare=answer.prepare)
 
 
-def _items(answer: Answer, place: Place) -> list[Item]:
-    first, *more = answer.parts
-    turn = answer.turn
-    items = [Item(lambda: AnswerTurn(answer, place), _size(first), turn)]
-    for number, text in enumerate(more, 1):
-        items.append(Item(partial(AnswerMore, answer, number), _size(text), turn, number))
-    return items
-
-
-def _size(text: str) -> tuple[int, int]:
-    return len(text), text.count("\n")
-
-
-class AnswerPlaces:
-    """The parts of one answer in a transcript (see `Parts`).
-
-    Args:
-        transcript: where they are shown.
-        answer: the text.
-        place: as in `TurnView`.
-    """
-
-    def __init__(self, transcript: Transcript, answer: Answer, place: Place) -> None:
-        self._transcript = transcript
-        self._answer = answer
-        self._place = place
-
-    def part(self, number: int) -> PartView | None:
-        """Return the widget of a part, if it exists just now."""
-        widget = self._transcript.part(self._answer.turn, number)
-        return widget if isinstance(widget, AnswerTurn | AnswerMore) else None
-
-    async def set_parts(self) -> None:
-        """Have places for the parts there are."""
-        items = _items(self._answer, self._place)
-        await self._transcript.set_parts(self._answer.turn, items)
+def view_of(transcript: Transcript, turn: Turn) -> AnswerView | None:
+    """Return the widget that shows an answer in a transcript, if it exists just now."""
+    widget = transcript.widget_of(turn)
+    return widget if isinstance(widget, AnswerTurn) else None

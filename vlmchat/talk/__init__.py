@@ -1,0 +1,1 @@
+"""The chat itself, whoever shows it: the session, its turns, the commands, what is kept."""

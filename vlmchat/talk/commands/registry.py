@@ -1,0 +1,117 @@
+"""All commands. What the screen makes of them is in `vlmchat.tui.bindings`, which knows Textual."""
+
+import re
+from difflib import get_close_matches
+
+from vlmchat.errors import UsageError
+from vlmchat.talk.commands import (
+    adapter,
+    branches,
+    compose,
+    conversation,
+    describe,
+    engine,
+    files,
+    media,
+    program,
+    system,
+    threads,
+)
+from vlmchat.talk.commands.base import Command
+
+COMMANDS: tuple[Command, ...] = (
+    conversation.Attach(),
+    conversation.Detach(),
+    describe.Describe(),
+    conversation.New(),
+    system.System(),
+    conversation.Stop(),
+    conversation.SetParameter(),
+    engine.Model(),
+    engine.Quant(),
+    adapter.Adapter(),
+    engine.DetailLevel(),
+    engine.Parameters(),
+    engine.SettingsCommand(),
+    engine.KeysCommand(),
+    compose.Editor(),
+    compose.PasteImage(),
+    compose.History(),
+    branches.Edit(),
+    branches.Regenerate(),
+    branches.Continue(),
+    branches.Fork(),
+    branches.PreviousVersion(),
+    branches.NextVersion(),
+    branches.TreeView(),
+    branches.Compare(),
+    branches.Good(),
+    branches.Bad(),
+    branches.Better(),
+    branches.Provenance(),
+    branches.Copy(),
+    branches.CopyCode(),
+    threads.Chats(),
+    threads.Search(),
+    threads.Find(),
+    threads.Rename(),
+    threads.Pin(),
+    threads.Archive(),
+    threads.Delete(),
+    threads.Undelete(),
+    files.Export(),
+    files.Import(),
+    media.View(),
+    media.Gallery(),
+    program.Restart(),
+    program.Log(),
+    program.Theme(),
+    program.Help(),
+    program.Quit(),
+)
+# A name directly behind the slash: paths have a second slash, and prose has a space before.
+_SLASH = re.compile(r"/([A-Za-z?][\w-]*)(?:\s+(.*))?\Z", re.DOTALL)
+
+
+def names() -> dict[str, Command]:
+    """Return every name and alias with its command."""
+    table: dict[str, Command] = {}
+    for command in COMMANDS:
+        for name in (command.name, *command.aliases):
+            table[name] = command
+    return table
+
+
+def find(name: str) -> Command:
+    """Return the command called `name`.
+
+    Raises:
+        UsageError: there is none; the sentence has the nearest name.
+    """
+    table = names()
+    if command := table.get(name.lower()):
+        return command
+    near = get_close_matches(name.lower(), table, n=1, cutoff=0.4)
+    hint = f"did you mean /{table[near[0]].name}?" if near else "/help lists what there is."
+    raise UsageError(
+        f"There is no command /{name}: {hint} A space before the slash sends it as text."
+    )
+
+
+def parse(text: str) -> tuple[Command, str] | None:
+    """Return the command and argument that `text` is, or ``None`` when it is no command.
+
+    Raises:
+        UsageError: it looks like a command, but there is no such.
+    """
+    match = _SLASH.match(text)
+    if match is None:
+        return None
+    return find(match.group(1)), (match.group(2) or "").strip()
+
+
+def default_keys() -> dict[str, tuple[str, ...]]:
+    """Return the keys of each command that has any, before anybody changed them."""
+    found = {item.name: item.key for item in COMMANDS if item.key}
+    found |= {f"turn.{item.name}": item.turn_key for item in COMMANDS if item.turn_key}
+    return {name: tuple(keys.split(",")) for name, keys in found.items()}

@@ -1,0 +1,1 @@
+"""What lies around the chat on this machine: clipboard, editor, viewer, folders, dropped files."""

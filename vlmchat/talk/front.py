@@ -1,0 +1,183 @@
+"""What commands need of whatever shows the chat: the screen, or the plain lines of ``--plain``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from vlmchat.chat.messages import Detail
+from vlmchat.client.protocol import Sampling
+from vlmchat.talk.attachments import Attachments
+from vlmchat.talk.engine_change import EngineChanger
+from vlmchat.talk.question import NoticeKind
+from vlmchat.talk.session import ChatSession
+from vlmchat.talk.turns.tree import Turn
+
+if TYPE_CHECKING:
+    # The store is opened once the screen stands.
+    from vlmchat.settings import Settings
+    from vlmchat.talk.keeping.conversations import Conversations
+
+
+class Front(Protocol):
+    """Whoever shows the chat to a person.
+
+    Attributes:
+        engine_changer: changes which engine the session has.
+        session: the present conversation.
+        attachments: what goes with the next question.
+    """
+
+    session: ChatSession
+    attachments: Attachments
+    engine_changer: EngineChanger
+
+    @property
+    def conversations(self) -> "Conversations":
+        """The saved conversations.
+
+        Raises:
+            UsageError: conversations are not kept.
+        """
+
+    @property
+    def keeps(self) -> bool:
+        """Whether conversations are kept."""
+
+    @property
+    def settings(self) -> "Settings | None":
+        """The settings that hold now; ``None`` while they are being read."""
+
+    def key_or_command(self, name: str) -> str:
+        """Return a command's key for a person to read; how it is typed when it has none."""
+
+    def notice(self, text: str, kind: NoticeKind = "note") -> None:
+        """Say one sentence."""
+
+    def selected(self) -> Turn | None:
+        """Return the turn that a command is about: the one with the focus, else none."""
+
+    def changed(self, turn: Turn) -> None:
+        """Draw the turn's label anew."""
+
+    def attach(self, paths: Sequence[Path]) -> None:
+        """Attach these files to the next question."""
+
+    def fetch(self, url: str) -> None:
+        """Attach the picture at a web address, if the person allows it."""
+
+    def paste_clipboard(self, media_only: bool = False) -> None:
+        """Attach or insert what is on the desktop's clipboard."""
+
+    def ask(self, text: str) -> None:
+        """Send a question, with what is attached."""
+
+    def write(self, text: str, instead_of: Turn | None = None) -> None:
+        """Put `text` into the composer, to take the place of a turn when it is sent."""
+
+    def compose_on(self) -> None:
+        """Go back to writing."""
+
+    async def new_conversation(self) -> None:
+        """Begin a new conversation; drafts, chips and the queue stay."""
+
+    async def show_system(self) -> None:
+        """Show the system prompt."""
+
+    async def go_to(self, turn: Turn) -> None:
+        """Show `turn`, on whatever branch it is."""
+
+    def copy(self, text: str) -> None:
+        """Put `text` on the clipboard."""
+
+    def set_theme(self, name: str) -> None:
+        """Use another theme.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+
+    def theme_names(self) -> list[str]:
+        """Return the names of the themes there are."""
+
+    def quit(self) -> None:
+        """End the program."""
+
+    def open_picker(self) -> None:
+        """Let the person choose picture files."""
+
+    def open_editor(self, text: str = "") -> None:
+        """Let the person write in their own editor, beginning with the draft, else with `text`."""
+
+    def open_history(self, query: str = "") -> None:
+        """Search what was asked before, beginning with `query`."""
+
+    def open_gallery(self) -> None:
+        """Show every picture that was ever attached."""
+
+    def open_viewer(self, which: str = "") -> None:
+        """Show the pictures of this conversation large, beginning with that number or name."""
+
+    def open_log(self) -> None:
+        """Show the end of the engine's log."""
+
+    def open_help(self) -> None:
+        """Show keys and commands."""
+
+    def open_themes(self) -> None:
+        """Let the person choose a theme."""
+
+    def open_tree(self) -> None:
+        """Show where in the tree of the conversation the person is."""
+
+    def open_comparison(self, one: Turn, other: Turn) -> None:
+        """Show two siblings side by side."""
+
+    def open_search(self, text: str) -> None:
+        """Search everything ever said, beginning with `text`."""
+
+    def open_find(self, text: str) -> None:
+        """Search this conversation, beginning with `text`."""
+
+    def open_provenance(self, turn: Turn) -> None:
+        """Show what produced a reply."""
+
+    def open_settings(self) -> None:
+        """Show all settings."""
+
+    async def change_setting(self, argument: str) -> None:
+        """Tell or change one setting: its name, and behind it the value or ``default``.
+
+        Raises:
+            VlmchatError: there is none such, it cannot have this value or be written.
+        """
+
+    def open_parameters(self) -> None:
+        """Show the parameters of this conversation."""
+
+    def open_keys(self) -> None:
+        """Show the keys of all commands."""
+
+    def set_sampling(self, sampling: Sampling) -> None:
+        """Make these the parameters of the next answer."""
+
+    def set_detail(self, detail: Detail) -> None:
+        """Make this how finely the model looks at the next pictures."""
+
+    def change_engine(
+        self,
+        *,
+        model: str | None = None,
+        quant: str | None = None,
+        device: str | None = None,
+        adapter: str | None = None,
+    ) -> None:
+        """Go on with another model, quantization and so on (see `EngineChanger.change`)."""
+
+    def list_models(self) -> None:
+        """Say which model answers and which others there are."""
+
+    def threads_changed(self) -> None:
+        """Draw the list of conversations anew."""
+
+    def toggle_sidebar(self) -> None:
+        """Show the list of conversations, or hide it."""

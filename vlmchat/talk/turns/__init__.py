@@ -1,0 +1,1 @@
+"""What was said: the tree of turns, and what is told about one of them."""
