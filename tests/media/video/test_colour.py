@@ -139,6 +139,18 @@ def test_tone_curve() -> None:
     assert red[0] > 200 and red[1] < 60 and red[2] < 60
 
 
+def test_interlaced(tmp_path: Path) -> None:
+    """Lines of two moments become one picture without combs."""
+    combed = np.zeros((64, 64, 3), np.uint8)
+    combed[::2] = 220
+    options = {"flags": "+ilme+ildct", "x264-params": "tff=1:qp=4"}
+    path = film(tmp_path / "i.mkv", size=(64, 64), pictures=[combed] * 3, options=options)
+    for size in (None, 48, 32, 20):
+        got = np.asarray(frames_at(path, [0.1], size).frames[0].image, int)
+        assert got.shape == (size or 64, size or 64, 3)
+        assert np.abs(np.diff(got, axis=0)).max() < 40 and got.mean() > 170
+
+
 def test_grey_gif_and_loops(tmp_path: Path) -> None:
     path = animation(tmp_path / "a.gif", 5)
     assert [number_of(f.image) for f in frames_at(path, [0, 0.1, 0.4], 40).frames] == [0, 1, 4]

@@ -114,6 +114,8 @@ class Painter:
             image = self._over(self._scaled(frame, width, height, "rgba"))
         else:
             image = Image.fromarray(self._scaled(frame, width, height, "rgb24"))
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BICUBIC)
         method = turn(matrix)
         return image if method is None else image.transpose(method)
 
@@ -128,10 +130,15 @@ class Painter:
         guess = None
         if frame.colorspace == _UNSPECIFIED and not frame.format.is_rgb:
             guess = _BT709 if frame.width >= 1280 or frame.height >= 720 else None
+        # Two fields taken at two moments make combs of what moves. libswscale keeps them apart, so
+        # twice the lines are asked for, as far as there are so many, and every other one is taken.
+        fields = frame.interlaced_frame and frame.height >= 4
+        height = min(2 * height, frame.height // 2 * 2) if fields else height
         made = self._scaler.reformat(
             frame, width, height, form, src_colorspace=guess, interpolation=_FILTER, threads=1
         )
-        return made.to_ndarray()
+        pixels = made.to_ndarray()
+        return np.ascontiguousarray(pixels[::2]) if fields else pixels
 
     def _over(self, pixels: npt.NDArray[Any]) -> Image.Image:
         image = Image.fromarray(pixels, "RGBA")
