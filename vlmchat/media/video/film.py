@@ -17,7 +17,7 @@ from av.error import FFmpegError
 
 from vlmchat.errors import MediaError
 from vlmchat.media.video.colour import Background, Painter
-from vlmchat.media.video.info import Frame
+from vlmchat.media.video.info import Frame, VideoInfo
 from vlmchat.media.video.limits import VideoLimits
 from vlmchat.media.video.opening import accept, describe, film_stream, why
 from vlmchat.media.video.source import Source
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _BACK = (0.5, 2.0, 8.0, 32.0, 128.0)  # seconds, where a seek landed too late
 _HURRY = 0.5  # seconds before the moment in which every frame is decoded
+_LONG = 3600.0  # seconds
 _FIRST_GUESS = 2.0  # seconds between keyframes, before any were seen
 _BEFORE = 60.0  # seconds before the first frame: where a seek to the beginning aims
 # libav's own decoders of these leave the transparent layer out.
@@ -65,7 +66,7 @@ class Film:
         self.damaged = 0
         self.made_up = False
         accept(self.info, source, limits)
-        self._decoder = _decoder(self._stream, limits, source)
+        self._decoder = _decoder(self._stream, limits, source, _threads(limits, self.info))
         self._base = self._stream.time_base or Fraction(1, av.time_base)
         # AVI numbers frames as they are decoded, and libav cannot tell the order in which those of
         # these two are shown; they come out in that order, one a tick.
@@ -387,7 +388,15 @@ class Film:
         return ends
 
 
-def _decoder(stream: "VideoStream", limits: VideoLimits, source: Source) -> "VideoCodecContext":
+def _threads(limits: VideoLimits, info: VideoInfo) -> int:
+    """Return how many threads decode: every one holds frames, and a long film a long index."""
+    long = info.duration is not None and info.duration > _LONG
+    return limits.threads or (1 if long else min(2, os.cpu_count() or 1))
+
+
+def _decoder(
+    stream: "VideoStream", limits: VideoLimits, source: Source, threads: int
+) -> "VideoCodecContext":
     """Return a decoder of our own for a stream, within the limits."""
     own = stream.codec_context
     alpha = stream.metadata.get("alpha_mode") == "1"
@@ -398,7 +407,7 @@ def _decoder(stream: "VideoStream", limits: VideoLimits, source: Source) -> "Vid
     else:
         decoder = own
     decoder.options = {"max_pixels": str(limits.max_pixels)}
-    decoder.thread_count = limits.threads or min(2, os.cpu_count() or 1)
+    decoder.thread_count = threads
     decoder.thread_type = "AUTO"
     try:
         decoder.open(strict=False)
