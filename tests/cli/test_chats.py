@@ -12,9 +12,10 @@ import pytest
 
 from tests.chat.conversations import RED, example
 from tests.cli.test_ask import COMMAND, refused, run
+from tests.films import video
 from vlmchat import paths
 from vlmchat.chat.conversation import Conversation, Entry
-from vlmchat.chat.messages import user_message
+from vlmchat.chat.messages import ImagePart, Message, Region, TextPart, user_message
 from vlmchat.store.store import Store
 
 
@@ -62,6 +63,27 @@ def test_nothing_there() -> None:
     assert done("list", "--json")[0] == "[]\n"
     assert "nothing" not in refused(2, "chats", "export", "--all")
     assert done("search", "x") == ("", "Nothing was found.\n")
+
+
+def test_videos_are_named_and_shown(store: Store, tmp_path: Path) -> None:
+    red = ImagePart(RED, region=Region(0, 0, 20, 10))
+    question = Message("user", (video(), red, TextPart("Is it in there?")))
+    (number,) = store.restore(
+        Conversation("film", "F", tip="q", entries=(Entry("q", None, question, "person"),))
+    )
+    out, _ = done("show", number)
+    assert "(video: clip.mp4, 64 × 48, 0:03 long, 3 frames at 0:00, 0:01.4, 0:02.9)" in out
+    assert "(picture: red.png, 64 × 48, the part of 20 × 10 pixels at 0, 0)" in out
+    assert "(clip.mp4) (red.png) Is it" in done("show", number, "--tree")[0]
+    done("export", number, "-o", tmp_path / "x.html")
+    assert (tmp_path / "x.html").read_text("utf-8").count('src="data:image/jpeg;base64,') == 3
+    assert done("export", number, "-f", "html")[0].count('src="data:image/jpeg;base64,') == 3
+    _, said = done("export", number, "-o", tmp_path / "x.jsonl")
+    assert "1 picture and 1 video in" in said
+    out, said = done("import", tmp_path / "x.jsonl", "--again")
+    assert said == "1 conversation imported.\n"
+    copy = store.conversation(int(out.split()[0]))
+    assert copy.uid != "film" and copy.entries[0].message == question
 
 
 def test_show(store: Store) -> None:

@@ -81,12 +81,16 @@ def moment_of(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{shown}" if hours else f"{minutes}:{shown}"
 
 
+def length_line(part: VideoPart) -> str:
+    """Return how long a video is and how many frames of it the model got, on one line."""
+    many, duration = len(part.clip.times), part.clip.duration
+    frames = "1 frame" if many == 1 else f"{many} frames"
+    return frames if duration is None else f"{moment_of(duration)} long, {frames}"
+
+
 def frames_line(part: VideoPart) -> str:
-    """Return which frames of a video the model got, and how long it is, on one line."""
-    times, duration = part.clip.times, part.clip.duration
-    long = f"{moment_of(duration)} long, " if duration is not None else ""
-    frames = "1 frame" if len(times) == 1 else f"{len(times)} frames"
-    return f"{long}{frames} at {', '.join(map(moment_of, times))}"
+    """Return `length_line`, and when the frames are shown."""
+    return f"{length_line(part)} at {', '.join(map(moment_of, part.clip.times))}"
 
 
 def region_line(region: Region) -> str:

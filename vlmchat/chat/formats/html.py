@@ -15,6 +15,7 @@ from vlmchat.chat.formats.described import (
     date_of,
     facts_of,
     frames_line,
+    length_line,
     moment_of,
     newest_chain,
     region_line,
@@ -195,6 +196,7 @@ def _video(part: VideoPart, link: Link, views: Views | None) -> str:
                 for frame, moment in zip(shown, moments, strict=False)
             )
             frames = f'<div class="frames">{frames}</div>'
+            caption = f"{name}: {length_line(part)}"
     return f"<figure>{frames}<figcaption>{escape(caption)}</figcaption></figure>\n"
 
 
