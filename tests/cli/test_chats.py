@@ -12,10 +12,10 @@ import pytest
 
 from tests.chat.conversations import RED, example
 from tests.cli.test_ask import COMMAND, refused, run
-from tests.films import video
+from tests.films import film_file, video
 from vlmchat import paths
 from vlmchat.chat.conversation import Conversation, Entry
-from vlmchat.chat.messages import ImagePart, Message, Region, TextPart, user_message
+from vlmchat.chat.messages import ImagePart, Message, Region, TextPart, VideoPart, user_message
 from vlmchat.store.store import Store
 
 
@@ -63,6 +63,26 @@ def test_nothing_there() -> None:
     assert done("list", "--json")[0] == "[]\n"
     assert "nothing" not in refused(2, "chats", "export", "--all")
     assert done("search", "x") == ("", "Nothing was found.\n")
+
+
+def test_an_import_keeps_to_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = {"type": "video", "path": str(film_file())}
+    row = {"messages": [{"role": "user", "content": [part, "What?"]}]}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row), "utf-8")
+    for name, value, reason in (
+        ("VIDEO_MAX_BYTES", "100", "clip.mp4” has 1.7 kB; the most that is read is 100 B"),
+        ("VIDEO_MAX_SECONDS", "1", "clip.mp4"),
+    ):
+        with monkeypatch.context() as inside:
+            inside.setenv(f"VLMCHAT_MEDIA__{name}", value)
+            ended = run("chats", "import", tmp_path / "x.jsonl")
+        assert ended.returncode == 2 and "Nothing was imported" in ended.stderr
+        assert f"{tmp_path / 'x.jsonl'}, line 1: " in ended.stderr and reason in ended.stderr
+    monkeypatch.setenv("VLMCHAT_MEDIA__VIDEO_FRAMES", "2")
+    done("import", tmp_path / "x.jsonl")
+    with Store(paths.data_dir()) as store:
+        (found,) = store.path(1)[0].message.attachments
+        assert isinstance(found, VideoPart) and len(found.clip.times) == 2
 
 
 def test_videos_are_named_and_shown(store: Store, tmp_path: Path) -> None:

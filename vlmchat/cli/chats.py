@@ -201,9 +201,11 @@ def export(
     """Write conversations to a file. JSON and JSONL lose nothing: import brings all back."""
     from vlmchat.chat.formats import writing
     from vlmchat.media.for_formats import views
+    from vlmchat.settings import load_settings
 
     if bool(ids) == everything:
         raise UsageError("Name conversations by their numbers, or all of them with --all.")
+    load_settings().put_in_force()
     kind = writing.format_named(form) if form else _by_suffix(out)
     if every and kind != "sft":
         raise UsageError("--every-reply is for --format sft.")
@@ -275,8 +277,10 @@ def import_(
     Reads vlmchat's JSON and JSONL, chat messages (OpenAI, TRL, the SmolVLM course), ShareGPT,
     LLaVA JSON, and ChatGPT's data export, also as a zip file.
     """
+    from vlmchat.settings import load_settings
     from vlmchat.store.imports import BadImportError, import_from
 
+    load_settings().put_in_force()
     with _opened() as store:
         try:
             done = import_from(files, store, skip_bad=skip_bad, again=again, dry=dry_run)
