@@ -70,7 +70,7 @@ def test_an_import_keeps_to_the_settings(tmp_path: Path, monkeypatch: pytest.Mon
     row = {"messages": [{"role": "user", "content": [part, "What?"]}]}
     (tmp_path / "x.jsonl").write_text(json.dumps(row), "utf-8")
     for name, value, reason in (
-        ("VIDEO_MAX_BYTES", "100", "clip.mp4” has 1.7 kB; the most that is read is 100 B"),
+        ("VIDEO_MAX_BYTES", "100", "; the most that is read is 100 B."),
         ("VIDEO_MAX_SECONDS", "1", "clip.mp4"),
     ):
         with monkeypatch.context() as inside:
