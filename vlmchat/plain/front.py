@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlmchat.errors import UsageError
 from vlmchat.plain.adjusting import Adjusting
-from vlmchat.plain.base import facts_of
+from vlmchat.plain.base import part_facts
 from vlmchat.talk.commands import registry
 from vlmchat.talk.commands.base import Command
 from vlmchat.talk.desktop.pasted import split_paths
@@ -274,12 +274,12 @@ class PlainFront(Adjusting):
 
     def tell_attachments(self) -> None:
         """Say what goes with the next question."""
-        media = self.attachments.media
-        if not media:
+        items = self.attachments.items
+        if not items:
             if not self.session.answering and not self.session.queue:
                 self.notice("Nothing is attached.")
             return
-        named = "; ".join(facts_of(item) for item in media)
+        named = "; ".join(part_facts(item) for item in items)
         self.notice(f"With the next question goes: {named}.")
 
     def ask(self, text: str) -> None:

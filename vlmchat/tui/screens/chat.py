@@ -26,6 +26,7 @@ from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer
 from vlmchat.tui.widgets.queue import QueueList
 from vlmchat.tui.widgets.status import LoadingLine, NewText, StandingWarning, StatusBar, StatusFacts
+from vlmchat.tui.widgets.storyboard import Storyboard
 from vlmchat.tui.widgets.transcript import Item, Transcript
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ChatScreen(Writing):
     def __init__(self) -> None:
         super().__init__(id="chat")
         self.session = ChatSession(NoEngine(), self)
-        self.attachments = Attachments(self.show_chips, self._complain)
+        self.attachments = Attachments(self.show_chips, self._complain, self.notice)
         self.transcript = Transcript()
         self._shown_tree = self.session.tree
         self.permissions: Permissions = RememberedPermissions()
@@ -60,6 +61,7 @@ class ChatScreen(Writing):
         with VerticalGroup(id="prompt"):
             yield (popup := CompletionPopup(partial(offers, self)))
             yield Chips()
+            yield Storyboard()
             yield Composer(self.files_in, popup)
         yield StatusBar()
         yield Footer()
