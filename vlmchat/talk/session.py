@@ -362,7 +362,7 @@ class ChatSession:
         else:
             await self.view.turn_added(asked)
         if sentence := unlearned(self.engine.model, asked):
-            self.view.notice(sentence)
+            self.view.notice(sentence, "note")
 
     async def _ask(self, current: _Answering) -> None:
         """Carry one answer through to its end, whatever that is."""

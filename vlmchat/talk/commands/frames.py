@@ -28,7 +28,7 @@ class Frames(Command):
     aliases = ("storyboard",)
     help = "Choose the frames of the attached video that the model gets"
     arguments = "[of VIDEO] [COUNT | fps N | from T to T | scenes | drop N | add T]"
-    key = "f6"
+    key = "f8"
 
     def available(self, chat: "Front") -> str | None:
         """Need a video."""

@@ -24,7 +24,7 @@ from vlmchat.tui.widgets.frames import Look
 _ROWS = 3
 # How high a window must be for larger pictures beside the composer.
 _TALL, _TALL_ROWS = 40, 5
-_TAIL = 16
+_TAIL = 15
 # A conversation shows a video by at most so many frames.
 MOST = 16
 
