@@ -183,13 +183,13 @@ async def test_the_screen_of_frames(clip: Path) -> None:
             await chat.pilot.press("minus", "minus")
             await chat.until(lambda: "4 frames" in _facts(chat) and "…" not in _facts(chat))
             await chat.pilot.press("right", "i")
-            await chat.until(lambda: "0:03 to the end of 0:12" in _facts(chat))
+            await chat.until(lambda: "0:03–0:12" in _facts(chat))
             await chat.until(lambda: grid.part.clip.times[0] > 3 and "…" not in _facts(chat))
             await chat.pilot.press("end", "left", "o")
             await chat.until(lambda: grid.part.clip.times[-1] < 10 and "…" not in _facts(chat))
             await chat.pilot.press("w")
             await chat.until(lambda: grid.part.clip.times[0] == 0 and "…" not in _facts(chat))
-            for name in ("by scenes", "keyframes", "evenly spread"):
+            for name in ("scenes", "keyframes", "even"):
                 await chat.pilot.press("m")
                 await chat.until(partial(_stands, chat, name))
             await chat.pilot.press("home", "a", *"0:01", "enter")

@@ -200,10 +200,20 @@ def of_media(media: Media, size: tuple[int, int]) -> Image.Image:
     """
     if media.file is None:
         return thumbnail(media.data, media.sha256, size, media.name, media.mime)
-    return _sheet_of(media.file, media.sha256, size)
+    return video_thumbnail(media.file, media.sha256, size)
 
 
-def _sheet_of(path: Path, key: str, size: tuple[int, int]) -> Image.Image:
+def video_thumbnail(path: Path, key: str, size: tuple[int, int]) -> Image.Image:
+    """Return a small picture of a few frames of a video; blocking.
+
+    Args:
+        path: of the video.
+        key: it is kept as, in the cache: its digest.
+        size: the pixels that are needed; see `thumbnail`.
+
+    Raises:
+        MediaError: it cannot be read or decoded.
+    """
     from vlmchat.media.storyboard import sheet
 
     edge = min(_bucket(size), 1024)
@@ -235,7 +245,7 @@ def file_thumbnail(path: Path, size: tuple[int, int]) -> Image.Image:
     from vlmchat.media.attaching import video_kind
 
     if key and video_kind(path):
-        return _sheet_of(path, digest, size)
+        return video_thumbnail(path, digest, size)
     return thumbnail(read_bytes(path), digest, size, path.name)
 
 

@@ -240,7 +240,7 @@ class Opening(Base):
 
         part = video_of(self.attachments.items, which)
         times = part.clip.times
-        cost = cost_text(len(times), frame_tokens(self.front)).replace(" · ", ", ")
+        cost = cost_text(len(times), frame_tokens(self.front)).replace(" · ~", ", about ")
         labels = enumerate(time_labels(times), 1)
         listed = ", ".join(f"{number} at {label}" for number, label in labels)
         self.out.line(f"Frames of {visible_line(part.media.name)}: {listed}.")

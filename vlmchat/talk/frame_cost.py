@@ -30,6 +30,6 @@ def frame_tokens(chat: "Front") -> int | None:
 
 
 def cost_text(count: int, each: int | None) -> str:
-    """Return ``12 frames · about 924 tokens`` for a person."""
+    """Return ``12 frames · ~924 tokens`` for a person."""
     frames = f"{count} {'frame' if count == 1 else 'frames'}"
-    return frames if each is None else f"{frames} · about {count * each} tokens"
+    return frames if each is None else f"{frames} · ~{count * each} tokens"

@@ -24,10 +24,8 @@ from vlmchat.tui.decoding import in_pool
 from vlmchat.tui.widgets.frame_grid import FrameGrid
 
 _KEYS = "Enter takes them · Esc leaves them as they were"
-_MORE_KEYS = (
-    "Space drops · + − more, fewer · i o from, to here · w whole video · m method · a adds · v view"
-)
-_METHOD_NAMES = {"uniform": "evenly spread", "scenes": "by scenes", "keyframes": "keyframes"}
+_MORE_KEYS = "Space drops · + − count · i o in, out · w whole · m method · a adds · v views"
+_METHOD_NAMES = {"uniform": "even", "scenes": "scenes", "keyframes": "keyframes"}
 
 
 _Made: TypeAlias = tuple[VideoPart, tuple[str, ...]]
@@ -157,15 +155,13 @@ class FramesScreen(ModalScreen[Chosen | None]):
         self._say()
 
     def _say(self) -> None:
-        duration = self._part.clip.duration
         rule = self._sampling
-        end = "the end" if rule.end is None else clock(rule.end)
-        whole = "" if duration is None else f" of {clock(duration)}"
+        end = self._part.clip.duration if rule.end is None else rule.end
         facts = [
             cost_text(len(self._taken), self._tokens),
             f"{len(self._dropped)} dropped" if self._dropped else "",
             _METHOD_NAMES[rule.method],
-            f"{clock(rule.start)} to {end}{whole}",
+            f"{clock(rule.start)}–{'end' if end is None else clock(end)}",
             "…" if self._working else "",
         ]
         line = self._trouble or " · ".join(fact for fact in facts if fact)

@@ -196,11 +196,22 @@ class VideoStrip(_Frames):
     def __init__(self, part: VideoPart) -> None:
         super().__init__(classes="turn-picture")
         self.part = part
-        self._times = thinned(part.clip.times, MOST)
-        self._labels = time_labels(self._times)
-        self._cells.show(part, _ROWS, max(map(cell_len, self._labels)))
-        self.label = _label(part, len(self._times))
+        self._times: list[float] = []
+        self._labels: list[str] = []
+        self._choose(MOST)
         self.tooltip = Content("Enter or a click shows the frames large, o opens the video outside")
+
+    @property
+    def label(self) -> str:
+        """What stands below the frames."""
+        return _label(self.part, len(self._times))
+
+    def _choose(self, most: int) -> None:
+        """Show so many frames, evenly taken."""
+        times = thinned(self.part.clip.times, most)
+        if times != self._times:
+            self._times, self._labels = times, time_labels(times)
+            self._cells.show(self.part, _ROWS, max(map(cell_len, self._labels)))
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
         """Return all the width there is."""
@@ -208,7 +219,10 @@ class VideoStrip(_Frames):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """Return the lines of all rows of frames, and of the name."""
+        # The frames of one video must not fill a small window.
         across = self._cells.across(max(1, width))
+        lines = max(1, viewport.height // 12)
+        self._choose(min(MOST, across * lines))
         return -(-len(self._times) // across) * self._cells.height + 1
 
     def render_line(self, y: int) -> Strip:
