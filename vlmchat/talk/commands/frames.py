@@ -25,7 +25,6 @@ class Frames(Command):
     """Which frames."""
 
     name = "frames"
-    aliases = ("storyboard",)
     help = "Choose the frames of the attached video that the model gets"
     arguments = "[of VIDEO] [COUNT | fps N | from T to T | scenes | drop N | add T]"
     key = "f8"
