@@ -126,12 +126,12 @@ def _question(text: str, attach: list[Path], overrides: dict[str, dict[str, Any]
         UsageError: a setting is wrong, or a picture cannot be read.
     """
     from vlmchat.chat.messages import Message, TextPart, user_message
-    from vlmchat.client.supervisor import EngineOptions
     from vlmchat.media.attaching import attach as attach_file
     from vlmchat.prompts import resolved
     from vlmchat.settings import load_settings
 
     settings = load_settings(overrides)
+    settings.put_in_force()
     engine = settings.engine
     messages = [user_message(text, tuple(attach_file(path).part for path in attach))]
     if (system := resolved(settings.chat.system)).strip():
@@ -139,7 +139,7 @@ def _question(text: str, attach: list[Path], overrides: dict[str, dict[str, Any]
     return Question(
         messages=messages,
         sampling=settings.sampling.as_sampling(),
-        engine=EngineOptions(engine.model, engine.quant, engine.device, engine.adapter),
+        engine=settings.engine_options(),
         url=engine.url,
         api_key=engine.api_key,
         model=engine.model,
@@ -168,7 +168,7 @@ async def _ask(question: Question, as_json: bool) -> int:
     async with _engine(question) as (client, info):
         model = question.model if question.url and question.model else info.id
         began = time.perf_counter()
-        await _stream(client, question, model, reply, quiet=as_json)
+        await _stream(client, question, model, reply, quiet=as_json, videos=info.video)
         reply.total_ms = (time.perf_counter() - began) * 1000
     if as_json:
         print(json.dumps(reply.as_json(info), ensure_ascii=False))
@@ -181,12 +181,18 @@ async def _ask(question: Question, as_json: bool) -> int:
 
 
 async def _stream(
-    client: "EngineClient", question: Question, model: str, reply: Reply, *, quiet: bool
+    client: "EngineClient",
+    question: Question,
+    model: str,
+    reply: Reply,
+    *,
+    quiet: bool,
+    videos: bool,
 ) -> None:
     from vlmchat.client.protocol import TextDelta
 
     began = time.perf_counter()
-    async for event in client.chat(question.messages, question.sampling, model):
+    async for event in client.chat(question.messages, question.sampling, model, videos=videos):
         if not isinstance(event, TextDelta):
             reply.finished = event
             continue

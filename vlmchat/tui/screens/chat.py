@@ -1,6 +1,7 @@
 """The chat: transcript, queue, composer, status. It draws the session and forwards to it."""
 
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -32,6 +33,9 @@ from vlmchat.tui.widgets.transcript import Item, Transcript
 if TYPE_CHECKING:
     from vlmchat.settings import Settings
     from vlmchat.tui.widgets.answer import Answer, AnswerFlow
+
+# Turns from the end in which the figures of the status bar are looked for.
+_LOOKED_AT = 20
 
 
 class ChatScreen(Writing):
@@ -231,7 +235,8 @@ class ChatScreen(Writing):
         status = session.engine.status
         answering = status.stage == "ready" and session.answering
         context = session.context
-        replies = [turn.reply for turn in reversed(session.path) if turn.reply]
+        newest = islice(reversed(session.path), _LOOKED_AT)
+        replies = [turn.reply for turn in newest if turn.reply]
         speeds = (reply.tokens_per_second for reply in replies)
         waits = (reply.first_token_seconds for reply in replies)
         self.query_one(StatusBar).show(
