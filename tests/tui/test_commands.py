@@ -28,6 +28,7 @@ CASES = {
     "attach": "test_attach.test_the_command_the_chips_and_the_question",
     "describe": "test_describe.test_describe_asks_for_what_is_attached_then_for_the_last_picture",
     "detach": "test_attach.test_the_command_the_chips_and_the_question",
+    "frames": "test_frames.test_frames_by_words",
     "new": "test_recorder.test_a_new_conversation_is_another_thread",
     "system": "test_commands.test_the_system_prompt_is_set_shown_and_removed",
     "stop": "test_chat.test_stop_before_the_first_word_joins_the_questions",
@@ -81,6 +82,7 @@ UNSAID, NOT_KEPT = "Nothing was said in this conversation yet", "not kept"
 # What each says in an empty conversation with a server.
 IN_AN_EMPTY_CHAT = {
     "detach": "Nothing is attached",
+    "frames": "No video is attached",
     "describe": "There is no picture to describe",
     "stop": "Nothing is being answered",
     "quant": "cannot be changed from here",

@@ -5,7 +5,9 @@ import re
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vlmchat.chat.messages import VideoPart
 from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.media.video.plan import clock
 from vlmchat.talk.attachments import Attachments
 from vlmchat.talk.history import Remembered
 from vlmchat.talk.permissions import KeptPermissions
@@ -13,7 +15,7 @@ from vlmchat.talk.plan import region_words
 from vlmchat.text import human_bytes, visible_line
 
 if TYPE_CHECKING:
-    from vlmchat.chat.messages import Media
+    from vlmchat.chat.messages import Attachment, Media
     from vlmchat.plain.out import Out
     from vlmchat.plain.reading import Reader
     from vlmchat.settings import Settings
@@ -93,9 +95,9 @@ class Base:
         """Write a whole turn, with which version of how many it is."""
         siblings = self.session.tree.siblings(turn)
         place = f" (version {siblings.index(turn) + 1} of {len(siblings)})"
-        for item in turn.attachments:
-            part = region_words(item)
-            self.out.line(f"Picture: {facts_of(item.media)}{f', {part}' if part else ''}")
+        for part in turn.attachments:
+            where = region_words(part)
+            self.out.line(f"{kind_of(part)}: {part_facts(part)}{f', {where}' if where else ''}")
         version = place if len(siblings) > 1 else ""
         self.out.line(f"{self.speaker(turn)}{version}: {turn.text}")
 
@@ -202,12 +204,27 @@ class Base:
 
 
 def facts_of(media: "Media") -> str:
-    """Return what is known about a picture without looking at it."""
+    """Return what is known about a picture or video without looking at it."""
     kind = media.mime.rpartition("/")[2].upper()
     return (
         f"{visible_line(media.name)}, {kind}, {media.width} by {media.height} pixels, "
         f"{human_bytes(media.size)}"
     )
+
+
+def kind_of(part: "Attachment") -> str:
+    """Return ``Video`` or ``Picture``."""
+    return "Video" if isinstance(part, VideoPart) else "Picture"
+
+
+def part_facts(part: "Attachment") -> str:
+    """Return what is known about what is attached; of a video, how many frames the model gets."""
+    if not isinstance(part, VideoPart):
+        return facts_of(part.media)
+    count = len(part.clip.times)
+    length = "" if part.clip.duration is None else f", {clock(part.clip.duration)} long"
+    frames = f"{count} {'frame' if count == 1 else 'frames'}"
+    return f"{facts_of(part.media)}{length}, {frames}"
 
 
 def excerpt(text: str, most: int = 120) -> str:

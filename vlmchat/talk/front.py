@@ -16,6 +16,7 @@ from vlmchat.talk.turns.tree import Turn
 if TYPE_CHECKING:
     # The store is opened once the screen stands.
     from vlmchat.settings import Settings
+    from vlmchat.talk.framing import Wish
     from vlmchat.talk.keeping.conversations import Conversations
 
 
@@ -126,6 +127,12 @@ class Front(Protocol):
         Raises:
             UsageError: there is no such picture.
         """
+
+    def open_frames(self, which: str = "") -> None:
+        """Show the frames of an attached video, and let the person choose others."""
+
+    def reframe(self, wish: "Wish") -> None:
+        """Have an attached video looked at in the frames that were asked for."""
 
     def open_log(self) -> None:
         """Show the end of the engine's log."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # What SmolVLM2's tokenizer makes of “Frame from 01:21:” on a line of its own, and of the sentence
 # before the first frame with the blank line behind the last (see `vlmchat.media.video_prompt`).
 _STAMP_TOKENS = 10
-_VIDEO_TOKENS = 31
+VIDEO_TOKENS = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def cost_of(
     """
     if isinstance(item, VideoPart):
         frames = len(item.clip.times)
-        tiles, tokens = frames, frames * frame_tokens(spec) + _VIDEO_TOKENS
+        tiles, tokens = frames, frames * frame_tokens(spec) + VIDEO_TOKENS
     else:
         plan = plan_of(item, detail, spec)
         frames, tiles, tokens = 0, plan.tiles, plan.prompt_tokens
@@ -242,7 +242,7 @@ class Plans:
         if spec is None or left is None:
             return most
         total = self.total()
-        free = (left - (total.tokens if total else 0)) // 2 - _VIDEO_TOKENS
+        free = (left - (total.tokens if total else 0)) // 2 - VIDEO_TOKENS
         room = max(1, free // frame_tokens(spec))
         return room if most is None else min(room, most)
 

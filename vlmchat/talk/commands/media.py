@@ -13,7 +13,9 @@ class View(Command):
     """Pictures, large."""
 
     name = "view"
-    help = "Show the pictures of this conversation large, the last one or the one named first"
+    help = (
+        "Show the pictures and frames of this conversation large, the last or the one named first"
+    )
     arguments = "[NUMBER | NAME]"
 
     async def run(self, chat: "Front", argument: str) -> None:
@@ -64,7 +66,7 @@ class Gallery(Command):
 
     name = "gallery"
     aliases = ("pictures",)
-    help = "Show every picture that was ever attached, and where"
+    help = "Show every picture and video that was ever attached, and where"
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Show them over the chat."""

@@ -12,6 +12,7 @@ from vlmchat.talk.commands import (
     describe,
     engine,
     files,
+    frames,
     media,
     program,
     system,
@@ -22,6 +23,7 @@ from vlmchat.talk.commands.base import Command
 COMMANDS: tuple[Command, ...] = (
     conversation.Attach(),
     conversation.Detach(),
+    frames.Frames(),
     describe.Describe(),
     conversation.New(),
     system.System(),

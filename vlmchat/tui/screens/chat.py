@@ -28,6 +28,7 @@ from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer
 from vlmchat.tui.widgets.queue import QueueList
 from vlmchat.tui.widgets.status import LoadingLine, NewText, StandingWarning, StatusBar, StatusFacts
+from vlmchat.tui.widgets.storyboard import Storyboard
 from vlmchat.tui.widgets.transcript import Item, Transcript
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class ChatScreen(Writing):
         with VerticalGroup(id="prompt"):
             yield (popup := CompletionPopup(partial(offers, self)))
             yield Chips()
+            yield Storyboard()
             yield Composer(self.files_in, popup)
         yield StatusBar()
         yield Footer()

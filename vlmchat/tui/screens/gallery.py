@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, TypeVar
 
 from textual import events, on
@@ -16,7 +16,9 @@ from textual.widgets import Input, Static
 
 from vlmchat.chat.messages import Media
 from vlmchat.errors import VlmchatError
+from vlmchat.media.storyboard import sheet_media
 from vlmchat.store.records import MediaUse
+from vlmchat.talk.pictures import medium_of
 from vlmchat.tui.decoding import in_pool, or_sentence
 from vlmchat.tui.drawing import Drawn, fit, lines_only, pixels, prepare, style_of
 from vlmchat.tui.media_actions import open_or_tell
@@ -52,6 +54,9 @@ class GallerySource(Protocol):
             VlmchatError: they cannot be read.
         """
 
+    def path(self, sha256: str) -> Path:
+        """Return where a medium lies."""
+
 
 class StoreGallery:
     """The media in the store.
@@ -59,11 +64,15 @@ class StoreGallery:
     Args:
         ask: has a question answered in the store's own thread.
         read: returns the bytes of a medium, in any thread.
+        where: returns where a medium lies.
     """
 
-    def __init__(self, ask: AskStore, read: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, ask: AskStore, read: Callable[[str], bytes], where: Callable[[str], Path]
+    ) -> None:
         self._ask = ask
         self._read = read
+        self._where = where
 
     async def uses(self) -> list[MediaUse]:
         """Return every place where a medium was attached, newest first."""
@@ -81,6 +90,10 @@ class StoreGallery:
     def data(self, sha256: str) -> bytes:
         """Return a medium's bytes."""
         return self._read(sha256)
+
+    def path(self, sha256: str) -> Path:
+        """Return where a medium lies."""
+        return self._where(sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +158,7 @@ class Gallery(ModalScreen[GalleryChoice]):
     def compose(self) -> ComposeResult:
         """Lay out the filter, the grid and the facts."""
         with VerticalGroup(id="gallery-dialog", classes="dialog") as dialog:
-            dialog.border_title = "Pictures"
+            dialog.border_title = "Pictures and videos"
             dialog.border_subtitle = _KEYS
             yield Input(placeholder="Filter by name", compact=True, id="gallery-filter")
             yield MediaGrid(self._draw)
@@ -165,7 +178,7 @@ class Gallery(ModalScreen[GalleryChoice]):
             self._told = str(error)
             self._say()
             return
-        self._told = "" if self._uses else "No picture was attached yet."
+        self._told = "" if self._uses else "No picture or video was attached yet."
         self._show()
 
     def _theme_changed(self, _: Theme) -> None:
@@ -187,7 +200,7 @@ class Gallery(ModalScreen[GalleryChoice]):
 
     async def _draw(self, sha256: str) -> Drawn | str:
         """Return a thumbnail for the grid."""
-        from vlmchat.media.thumbnails import cached, thumbnail
+        from vlmchat.media.thumbnails import cached, of_media
 
         style = lines_only(style_of(self.app))
         size = pixels(CELL_WIDTH, PICTURE_ROWS, style)
@@ -200,9 +213,7 @@ class Gallery(ModalScreen[GalleryChoice]):
             image = await in_pool(lambda: cached(sha256, size))
             if image is None:
                 medium = self._medium(use)
-                image = await in_pool(
-                    lambda: thumbnail(medium.data, sha256, size, medium.name, medium.mime)
-                )
+                image = await in_pool(lambda: of_media(medium, size))
         except VlmchatError as error:
             return str(error)
         ready = image
@@ -242,7 +253,8 @@ class Gallery(ModalScreen[GalleryChoice]):
 
         grid = self.query_one(MediaGrid)
         if grid.current is not None:
-            media = [self._medium(use) for use in grid.uses]
+            found = [self._medium(use) for use in grid.uses]
+            media = [sheet_media(medium) if medium.file else medium for medium in found]
             self.app.push_screen(Viewer(media, grid.cursor))
 
     def action_attach(self) -> None:
@@ -259,19 +271,20 @@ class Gallery(ModalScreen[GalleryChoice]):
             return
 
         async def fetch() -> None:
+            medium = self._medium(use)
             try:
-                await in_pool(lambda: self._medium(use).data)
+                # A video may be larger than the memory; whether it is there, decoding it tells.
+                await in_pool(lambda: None if medium.file else medium.data)
             except VlmchatError as error:
                 self._told = str(error)
                 self._say()
                 return
-            then(self._medium(use))
+            then(medium)
 
         self.run_worker(fetch(), group="gallery-data", exclusive=True)
 
     def _medium(self, use: MediaUse) -> Media:
-        read = partial(self._source.data, use.sha256)
-        return Media(use.sha256, use.name, use.mime, use.width, use.height, use.size, read)
+        return medium_of(use, self._source.data, self._source.path)
 
     @on(Input.Changed)
     def _filtered(self) -> None:

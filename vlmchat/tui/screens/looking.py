@@ -10,6 +10,7 @@ from textual.screen import ModalScreen
 
 from vlmchat.chat.messages import Attachment, ImagePart, Region
 from vlmchat.errors import VlmchatError
+from vlmchat.media.storyboard import FrameMedia
 from vlmchat.talk.cropping import attach_part, attached_words
 from vlmchat.talk.plan import plan_of, steps
 from vlmchat.tui.media_actions import chat_of
@@ -71,7 +72,9 @@ class Looking(ModalScreen[None]):
     def _picture(self) -> ImagePart | None:
         """What is shown, if it is a picture."""
         item = self._item
-        return item if isinstance(item, ImagePart) and item.media.mime[:6] == "image/" else None
+        if not isinstance(item, ImagePart) or isinstance(item.media, FrameMedia):
+            return None
+        return item if item.media.mime.startswith("image/") else None
 
     def _region(self) -> Region | None:
         """Return what is to stay bright."""

@@ -17,13 +17,14 @@ from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Static
 
-from vlmchat.chat.messages import Attachment, ImagePart, Media, Region
+from vlmchat.chat.messages import Attachment, ImagePart, Media, Region, VideoPart
 from vlmchat.talk.plan import as_items
 from vlmchat.tui.decoding import or_sentence
 from vlmchat.tui.drawing import Drawn, fit, pixels, prepare, style_of
-from vlmchat.tui.media_actions import open_or_tell
+from vlmchat.tui.media_actions import open_or_tell, view_large
 from vlmchat.tui.widgets.canvas import Canvas
 from vlmchat.tui.widgets.chips import describe_item
+from vlmchat.tui.widgets.storyboard import VideoStrip
 
 if TYPE_CHECKING:
     from vlmchat.tui.terminal import PictureStyle
@@ -193,11 +194,7 @@ class Picture(VerticalGroup, can_focus=True):
 
     def action_view(self) -> None:
         """Show it large, with the other pictures of the conversation to either side."""
-        from vlmchat.tui.screens.viewer import Viewer
-
-        pictures = list(self.screen.query(Picture))
-        items = [picture.item for picture in pictures]
-        self.app.push_screen(Viewer(items, pictures.index(self)))
+        view_large(self)
 
     def action_open(self) -> None:
         """Open it in the desktop's viewer."""
@@ -221,10 +218,10 @@ def draw_media(
     Raises:
         MediaError: it cannot be decoded.
     """
-    from vlmchat.media.thumbnails import thumbnail
+    from vlmchat.media.thumbnails import of_media
 
     size = pixels(columns, rows, style)
-    image = thumbnail(media.data, media.sha256, size, media.name, media.mime, region=region)
+    image = of_media(media, size, region)
     return prepare(image, columns, rows, style, ground)
 
 
@@ -254,10 +251,10 @@ class FlowLayout(Layout):
 
 
 class PictureFlow(VerticalGroup):
-    """The pictures of one question.
+    """The pictures and videos of one question.
 
     Args:
-        shown: media or attachments, in the order in which they were attached.
+        attachments: in their order.
     """
 
     DEFAULT_CSS = """
@@ -266,9 +263,9 @@ class PictureFlow(VerticalGroup):
     }
     """
 
-    def __init__(self, shown: Iterable[Media | Attachment]) -> None:
+    def __init__(self, attachments: Iterable[Attachment]) -> None:
         super().__init__(classes="turn-media")
-        self._shown = tuple(shown)
+        self._attachments = tuple(attachments)
         self._flow = FlowLayout()
 
     @property
@@ -277,6 +274,9 @@ class PictureFlow(VerticalGroup):
         return self._flow
 
     def compose(self) -> ComposeResult:
-        """Lay out the pictures."""
-        for item in self._shown:
-            yield Picture(item)
+        """Lay out the pictures and videos."""
+        for part in self._attachments:
+            if isinstance(part, VideoPart):
+                yield VideoStrip(part)
+            else:
+                yield Picture(part)

@@ -76,9 +76,9 @@ class QuestionTurn(TurnView):
         return "System" if self.turn.role == "system" else "You"
 
     def compose(self) -> ComposeResult:
-        """Lay out label, pictures and text."""
+        """Lay out label, pictures, videos and text."""
         yield Static(Content(self.head()), classes="turn-label")
-        if self.turn.media:
+        if self.turn.attachments:
             yield PictureFlow(self.turn.attachments)
         if self.turn.text.strip():
             yield Static(Content(visible(self.turn.text)), classes="turn-text")
