@@ -24,6 +24,7 @@ from vlmchat.tui.screens.viewer import Viewer
 from vlmchat.tui.widgets.canvas import Canvas
 from vlmchat.tui.widgets.chips import Chip
 from vlmchat.tui.widgets.field import ChoiceLine
+from vlmchat.tui.widgets.media_grid import MediaGrid
 from vlmchat.tui.widgets.picture import Picture
 
 SPEC = by_id("smolvlm2-500m").processor
@@ -400,3 +401,32 @@ async def test_the_panel_shows_a_number(tmp_path: Path) -> None:
         chooser.focus()
         await chat.pilot.press("left")
         assert chat.session.detail == "high" and "7" not in str(chooser.render())
+
+
+async def test_the_gallery_shows_the_part_and_attaches_it_again(tmp_path: Path) -> None:
+    image = Image.new("RGB", (400, 200), "red")
+    image.paste("blue", (200, 0, 400, 200))
+    image.save(tmp_path / "two.png")
+    region = Region(200, 0, 400, 200)
+    async with talking(fake()) as chat:
+        await attach(chat, tmp_path / "two.png")
+        await chat.ask("/crop right")
+        await chat.until(lambda: "part" in chips(chat)[0])
+        await chat.ask("What is it?")
+        await chat.answered()
+        (picture,) = chat.screen.query(Picture)
+        canvas = picture.query_one(Canvas)
+        await chat.until(lambda: canvas.drawn is not None)
+        assert canvas.drawn is not None
+        style = next(iter(canvas.drawn.strips[0])).style
+        assert style is not None and style.color is not None
+        assert tuple(style.color.get_truecolor()) == (0, 0, 255)
+        await chat.ask("/gallery")
+        await chat.until(lambda: chat.app.screen.query(MediaGrid))
+        grid = chat.app.screen.query_one(MediaGrid)
+        await chat.until(lambda: grid.current and grid.shelf.get(grid.current.shown) is not None)
+        assert grid.current is not None and grid.current.region == region
+        await chat.pilot.press("a")
+        await chat.until(lambda: chat.screen.attachments.items)
+        (item,) = chat.screen.attachments.items
+        assert isinstance(item, ImagePart) and item.region == region

@@ -16,6 +16,7 @@ from vlmchat.chat.messages import (
 )
 from vlmchat.errors import VlmchatError
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
+from vlmchat.media.video.plan import clock
 from vlmchat.talk.speeds import Speed, Speeds
 from vlmchat.text import human_bytes, visible_line
 
@@ -289,6 +290,8 @@ class Plans:
         ]
         if part := region_words(item):
             parts.append(part)
+        if isinstance(item, VideoPart) and item.clip.duration is not None:
+            parts.append(f"{clock(item.clip.duration)} long")
         for fact in self.facts(item):
             about = fact.replace("~", "about ").replace("\u00a0", "")
             parts.append(about.replace(" s", " seconds") if about.endswith(" s") else about)

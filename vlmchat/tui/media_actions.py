@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from vlmchat.chat.messages import Attachment, Media
+from vlmchat.chat.messages import Attachment, ImagePart, Media, Region
 from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.media.storyboard import FrameMedia, looked_at
 from vlmchat.talk.attachments import sampling
@@ -90,7 +90,7 @@ def open_gallery(chat: "ChatScreen") -> None:
 
     def chosen(choice: "GalleryChoice") -> None:
         if isinstance(choice, AttachAgain):
-            attach_again(chat, choice.media)
+            attach_again(chat, choice.media, choice.region)
         elif isinstance(choice, JumpTo):
             chat.run_worker(_show(chat, choice.use), group="prompt")
 
@@ -99,10 +99,10 @@ def open_gallery(chat: "ChatScreen") -> None:
     )
 
 
-def attach_again(chat: "ChatScreen", media: Media) -> None:
-    """Attach a medium of the gallery to the next question."""
+def attach_again(chat: "ChatScreen", media: Media, region: Region | None = None) -> None:
+    """Attach a medium of the gallery, or a part of it, to the next question."""
     if media.file is None:
-        chat.attachments.add(media)
+        chat.attachments.add(ImagePart(media, region=region))
     else:
         chat.run_worker(chat.attachments.come(sampling(chat.attachments, media)), group="prompt")
 

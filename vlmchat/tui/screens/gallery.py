@@ -14,10 +14,10 @@ from textual.screen import ModalScreen
 from textual.theme import Theme
 from textual.widgets import Input, Static
 
-from vlmchat.chat.messages import Media
+from vlmchat.chat.messages import ImagePart, Media, Region
 from vlmchat.errors import VlmchatError
 from vlmchat.media.storyboard import sheet_media
-from vlmchat.store.records import MediaUse
+from vlmchat.store.records import MediaUse, Shown
 from vlmchat.talk.pictures import medium_of
 from vlmchat.tui.decoding import in_pool, or_sentence
 from vlmchat.tui.drawing import Drawn, fit, lines_only, pixels, prepare, style_of
@@ -105,9 +105,10 @@ class JumpTo:
 
 @dataclass(frozen=True, slots=True)
 class AttachAgain:
-    """The person wants it with the next question."""
+    """The person wants it with the next question, or the part of it that was meant."""
 
     media: Media
+    region: Region | None = None
 
 
 GalleryChoice: TypeAlias = JumpTo | AttachAgain | None
@@ -198,22 +199,25 @@ class Gallery(ModalScreen[GalleryChoice]):
             text = f"{count} {'place' if shown == 1 else 'places'}, by {self._grouping}"
         self.query_one("#gallery-facts", Static).update(Content(text))
 
-    async def _draw(self, sha256: str) -> Drawn | str:
+    async def _draw(self, shown: Shown) -> Drawn | str:
         """Return a thumbnail for the grid."""
         from vlmchat.media.thumbnails import cached, of_media
 
         style = lines_only(style_of(self.app))
         size = pixels(CELL_WIDTH, PICTURE_ROWS, style)
-        use = next((item for item in self._uses if item.sha256 == sha256), None)
+        sha256, region = shown
+        use = next((item for item in self._uses if item.shown == shown), None)
         if use is None:
             return ""
         ground = self.query_one(MediaGrid).background_colors[1].rgb
-        columns, rows = fit(use.width, use.height, CELL_WIDTH, PICTURE_ROWS, style)
+        whole = use.width, use.height
+        extent = whole if region is None else (region.width, region.height)
+        columns, rows = fit(*extent, CELL_WIDTH, PICTURE_ROWS, style)
         try:
-            image = await in_pool(lambda: cached(sha256, size))
+            image = await in_pool(lambda: None if region else cached(sha256, size))
             if image is None:
                 medium = self._medium(use)
-                image = await in_pool(lambda: of_media(medium, size))
+                image = await in_pool(lambda: of_media(medium, size, region))
         except VlmchatError as error:
             return str(error)
         ready = image
@@ -253,13 +257,13 @@ class Gallery(ModalScreen[GalleryChoice]):
 
         grid = self.query_one(MediaGrid)
         if grid.current is not None:
-            found = [self._medium(use) for use in grid.uses]
-            media = [sheet_media(medium) if medium.file else medium for medium in found]
-            self.app.push_screen(Viewer(media, grid.cursor))
+            self.app.push_screen(Viewer([self._seen(use) for use in grid.uses], grid.cursor))
 
     def action_attach(self) -> None:
         """Have the medium attached to the next question."""
-        self._with_data(lambda media: self.dismiss(AttachAgain(media)))
+        use = self.query_one(MediaGrid).current
+        region = use.region if use is not None else None
+        self._with_data(lambda media: self.dismiss(AttachAgain(media, region)))
 
     def action_open(self) -> None:
         """Open the medium in the desktop's viewer."""
@@ -282,6 +286,13 @@ class Gallery(ModalScreen[GalleryChoice]):
             then(medium)
 
         self.run_worker(fetch(), group="gallery-data", exclusive=True)
+
+    def _seen(self, use: MediaUse) -> Media | ImagePart:
+        """Return what the viewer shows: a sheet of frames, or a picture with the part meant."""
+        medium = self._medium(use)
+        if medium.file is not None:
+            return sheet_media(medium)
+        return ImagePart(medium, region=use.region)
 
     def _medium(self, use: MediaUse) -> Media:
         return medium_of(use, self._source.data, self._source.path)
