@@ -409,7 +409,7 @@ class Store:
             "ORDER BY m.created DESC, p.position LIMIT ?",
             (limit,),
         )
-        return [MediaUse(*row[:-1], region=region_in(row[-1])) for row in rows]
+        return [MediaUse(*(*row[:-1], region_in(row[-1]))) for row in rows]
 
     def covers(self) -> dict[int, str]:
         """Return, for each conversation that has any, the digest of its first medium."""
