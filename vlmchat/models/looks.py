@@ -30,6 +30,7 @@ class Eyes:
         spec: how its processor cuts.
         video: whether it has learned videos.
         context: most tokens of prompt and answer together; 0 where unknown.
+        resample: the processor's filter, one of ``PIL.Image.Resampling``.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Eyes:
     spec: ProcessorSpec
     video: bool
     context: int = 0
+    resample: int = 1
 
     @property
     def frames_in_half_the_context(self) -> int | None:
@@ -123,7 +125,9 @@ def _of_folder(folder: Path, name: str) -> Eyes:
     text = config.get("text_config")
     context = text.get("max_position_embeddings") if isinstance(text, dict) else None
     known = context if isinstance(context, int) and context > 0 else 0
-    return Eyes(name, folder.name, processor_spec(folder), video, known)
+    resample = local.read_json(folder / "preprocessor_config.json").get("resample")
+    method = resample if isinstance(resample, int) and 0 <= resample <= 5 else 1
+    return Eyes(name, folder.name, processor_spec(folder), video, known, method)
 
 
 def sent(item: Attachment, eyes: Eyes) -> Message:
