@@ -17,6 +17,7 @@ from vlmchat.cli import (
     prompts,
     replay,
     serve,
+    watch,
 )
 from vlmchat.cli.chat import run_chat
 
@@ -86,6 +87,17 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(chat)
-    for module in (ask, inspect, chats, prompts, replay, serve, models, demo_pictures, doctor):
+    for module in (
+        ask,
+        inspect,
+        watch,
+        chats,
+        prompts,
+        replay,
+        serve,
+        models,
+        demo_pictures,
+        doctor,
+    ):
         module.register(app)
     return app

@@ -21,8 +21,9 @@ import av
 from av.error import FFmpegError
 from av.stream import Disposition
 
-from vlmchat.chat.messages import Media
+from vlmchat.chat.messages import Detail, Media
 from vlmchat.errors import MediaError
+from vlmchat.media.frames import EDGE
 from vlmchat.media.live_names import Opening
 from vlmchat.media.rules import rules
 from vlmchat.media.video.colour import Painter
@@ -395,6 +396,15 @@ class _Pace:
         due = self._anchor[0] + seconds - self._anchor[1]
         self._late = now - due
         return due - began, due - now
+
+
+def longest_edge(detail: Detail) -> int | None:
+    """Return how large frames are wanted: one tile, unless they are to be looked at more finely.
+
+    Args:
+        detail: of the pictures; ``auto`` is quick rather than fine, as what is seen passes by.
+    """
+    return EDGE if detail in ("low", "auto") else None
 
 
 def cameras() -> list[str]:
