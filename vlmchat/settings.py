@@ -9,7 +9,7 @@ Each field says in its schema when a change takes effect (``applies``, see `Appl
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -34,11 +34,14 @@ from vlmchat import paths
 from vlmchat.chat.messages import Detail, parse_detail
 from vlmchat.client.protocol import Sampling
 from vlmchat.errors import UsageError
-from vlmchat.media.rules import DEFAULT_LIMITS, Background, Limits, MediaRules
+from vlmchat.media.rules import DEFAULT_LIMITS, Background, Limits, MediaRules, use_rules
 from vlmchat.media.video.limits import VideoLimits
 from vlmchat.media.video.plan import Method
 from vlmchat.media.video.plan import Sampling as FrameSampling
 from vlmchat.text import visible_line
+
+if TYPE_CHECKING:
+    from vlmchat.client.supervisor import EngineOptions
 
 Quant: TypeAlias = Literal["auto", "none", "8bit", "4bit"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
@@ -214,7 +217,7 @@ class MediaSettings(_Group):
     """Hosts that pictures are fetched from without asking, when you attach a web address."""
 
     def as_rules(self) -> MediaRules:
-        """Return what `vlmchat.media.rules.use_rules` puts in force."""
+        """Return what `Settings.put_in_force` puts in force."""
         limits = Limits(self.max_bytes, self.max_pixels)
         videos = VideoLimits(
             max_picture_bytes=self.max_bytes,
@@ -285,6 +288,23 @@ class Settings(BaseSettings):
     def _flat_keys(cls, value: object) -> object:
         """Take ``composer.history = …`` (a table within a table) for ``"composer.history" = …``."""
         return _flattened(value)
+
+    def engine_options(self) -> "EngineOptions":
+        """Return how the local engine is started."""
+        from vlmchat.client.supervisor import EngineOptions
+
+        return EngineOptions(
+            self.engine.model,
+            self.engine.quant,
+            self.engine.device,
+            self.engine.adapter,
+            max_pixels=self.media.max_pixels,
+            max_bytes=self.media.max_bytes,
+        )
+
+    def put_in_force(self) -> None:
+        """Have this process read media as the settings say, from now on."""
+        use_rules(self.media.as_rules())
 
     @classmethod
     def settings_customise_sources(

@@ -89,7 +89,9 @@ def test_high_is_the_librarys_grid(entry: CatalogueEntry) -> None:
 def library_options(plan: TilePlan, width: int, height: int, spec: ProcessorSpec) -> dict[str, Any]:
     """Return what makes the library cut as `plan` says."""
     if not plan.rows:
-        return {"do_image_splitting": False}
+        cuts = default_grid(width, height, spec) != (0, 0)
+        edge = spec.tile if cuts else spec.longest_edge
+        return {"do_image_splitting": False, "size": {"longest_edge": edge}}
     if (plan.rows, plan.cols) == default_grid(width, height, spec):
         return {"do_image_splitting": True}
     size = {"height": plan.rows * plan.tile, "width": plan.cols * plan.tile}

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ from vlmchat.text import visible_line
 if TYPE_CHECKING:
     from vlmchat.chat.messages import Attachment, Message
     from vlmchat.cli.asking import Asking
+    from vlmchat.client.protocol import ModelInfo
     from vlmchat.media.choosing import Wishes
 
 
@@ -100,13 +101,12 @@ def _question(
     from vlmchat.chat.messages import Message, TextPart, VideoPart, user_message
     from vlmchat.cli.asking import Asking
     from vlmchat.media.choosing import attach_as_wished
-    from vlmchat.media.rules import use_rules
     from vlmchat.models.looks import known_eyes
     from vlmchat.prompts import resolved
     from vlmchat.settings import load_settings
 
     settings = load_settings(overrides)
-    use_rules(settings.media.as_rules())
+    settings.put_in_force()
     eyes = known_eyes(settings.engine.model)
     parts = []
     for path in attach:
@@ -145,9 +145,13 @@ async def _ask(question: Question, as_json: bool) -> int:
 
     reply, asking = Reply(), question.asking
     async with engine(asking) as (client, info, model):
-        await stream(client, question.messages, asking.sampling, model, reply, quiet=as_json)
+        await stream(
+            *(client, question.messages, asking.sampling, model, reply),
+            quiet=as_json,
+            videos=info.video,
+        )
     if as_json:
-        row = reply.as_json(info) | {"sent": await asyncio.to_thread(_sent, question, info.id)}
+        row = reply.as_json(info) | {"sent": await asyncio.to_thread(_sent, question, info)}
         print(json.dumps(row, ensure_ascii=False))
     else:
         text = "".join(reply.pieces)
@@ -157,11 +161,12 @@ async def _ask(question: Question, as_json: bool) -> int:
     return 0
 
 
-def _sent(question: Question, served: str) -> list[dict[str, object]]:
+def _sent(question: Question, served: "ModelInfo") -> list[dict[str, object]]:
     """Return what the model got, as far as it is known here how that one looks."""
     from vlmchat.models.looks import known_eyes, sent_rows
 
-    return sent_rows(question.attached, known_eyes(served, question.asking.model))
+    eyes = known_eyes(served.id, question.asking.model)
+    return sent_rows(question.attached, eyes and replace(eyes, video=served.video))
 
 
 def _say(text: str) -> None:

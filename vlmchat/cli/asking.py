@@ -31,12 +31,10 @@ class Asking:
     @classmethod
     def of(cls, settings: "Settings") -> "Asking":
         """Return what the settings say."""
-        from vlmchat.client.supervisor import EngineOptions
-
         engine = settings.engine
         return cls(
             settings.sampling.as_sampling(),
-            EngineOptions(engine.model, engine.quant, engine.device, engine.adapter),
+            settings.engine_options(),
             engine.url,
             engine.api_key,
             engine.model,
@@ -91,6 +89,7 @@ async def stream(
     reply: Reply,
     *,
     quiet: bool,
+    videos: bool = False,
 ) -> None:
     """Ask, and gather the answer in `reply`.
 
@@ -101,6 +100,7 @@ async def stream(
         model: the name to ask for.
         reply: takes what comes, so that what came before an error is there.
         quiet: whether the pieces are not printed as they come.
+        videos: whether the model has learned videos.
 
     Raises:
         VlmchatError: it was refused, or broke off.
@@ -108,7 +108,7 @@ async def stream(
     from vlmchat.client.protocol import TextDelta
 
     began = time.perf_counter()
-    async for event in client.chat(messages, sampling, model):
+    async for event in client.chat(messages, sampling, model, videos=videos):
         if not isinstance(event, TextDelta):
             reply.finished = event
             continue

@@ -49,13 +49,12 @@ def inspect(
 ) -> None:
     """Show what files are, and what the models would get of them."""
     from vlmchat.media.choosing import wishes
-    from vlmchat.media.rules import use_rules
     from vlmchat.settings import load_settings
 
     wished = wishes(fps, max_frames, start, end, frames, detail, crop)
     with quiet_endings():
         settings = load_settings()
-        use_rules(settings.media.as_rules())
+        settings.put_in_force()
         _check(files, wished)
         eyes = _eyes(model)
         keeper = _eyes_to_save(model, settings.engine.model, eyes) if save else None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vlmchat.client.api import EngineClient
     from vlmchat.client.protocol import ModelInfo, Sampling
     from vlmchat.client.supervisor import EngineOptions
+    from vlmchat.settings import Settings
 
 _DIFFERENT = 1
 _SHOWN = 20
@@ -236,7 +237,9 @@ def _where(saved: Saved, overrides: dict[str, Any]) -> Where:
     """
     from vlmchat.settings import load_settings
 
-    engine = load_settings({"engine": overrides}).engine
+    settings = load_settings({"engine": overrides})
+    settings.put_in_force()
+    engine = settings.engine
     named = {name for name in ("model", "quant", "device", "adapter") if overrides.get(name)}
     url = saved.engine.get("url")
     if overrides.get("url"):
@@ -251,7 +254,7 @@ def _where(saved: Saved, overrides: dict[str, Any]) -> Where:
         return Where(engine.url, engine.api_key, [], _text(saved, "model"))
     if not saved.engine.get("model") and engine.url and not named:
         return Where(engine.url, engine.api_key, [], engine.model)
-    return Where(None, None, _candidates(saved, overrides, engine.model), None)
+    return Where(None, None, _candidates(saved, overrides, settings), None)
 
 
 def _root(url: str) -> str:
@@ -264,11 +267,9 @@ def _text(saved: Saved, name: str) -> str | None:
 
 
 def _candidates(
-    saved: Saved, overrides: dict[str, Any], default: str | None
+    saved: Saved, overrides: dict[str, Any], settings: "Settings"
 ) -> "list[EngineOptions]":
     """Return the local engine as it was, then the nearest to it that may be had."""
-    from vlmchat.client.supervisor import EngineOptions
-
     model, revision = _text(saved, "model"), _text(saved, "revision")
     exact = f"{model}@{revision}" if model and revision and model != "demo" else model
     quant, device = _text(saved, "quantization"), _text(saved, "device")
@@ -278,17 +279,18 @@ def _candidates(
     if "model" in overrides:
         # Another model may not take what this one had.
         exact, adapter, model = overrides["model"], None, overrides["model"]
-    exact, model = exact or default, model or default
+    exact, model = exact or settings.engine.model, model or settings.engine.model
     quant = overrides.get("quant") or (quant if quant in ("none", "8bit", "4bit") else "auto")
     wanted = overrides.get("device") or (device if device in ("cpu", "cuda") else "auto")
     adapter = overrides.get("adapter") or adapter
-    first = EngineOptions(exact, quant, wanted, adapter)
+    base = replace(settings.engine_options(), quant=quant, adapter=adapter)
     free = overrides.get("device") or "auto"
-    looser = [
-        EngineOptions(exact, quant, free, adapter),
-        EngineOptions(model, quant, free, adapter),
-    ]
-    return list(dict.fromkeys((first, *looser)))
+    several = (
+        replace(base, model=exact, device=wanted),
+        replace(base, model=exact, device=free),
+        replace(base, model=model, device=free),
+    )
+    return list(dict.fromkeys(several))
 
 
 @contextlib.asynccontextmanager
@@ -333,7 +335,13 @@ async def _replay(saved: Saved, where: Where, *, quiet: bool) -> Verdict:
     if not quiet:
         _print(text)
     async with _engine(where) as (client, info, name):
-        stream = client.chat(saved.messages, saved.sampling, name, going_on=bool(saved.prefix))
+        stream = client.chat(
+            saved.messages,
+            saved.sampling,
+            name,
+            going_on=bool(saved.prefix),
+            videos=info.video,
+        )
         async with contextlib.aclosing(stream) as events:
             async for event in events:
                 if isinstance(event, TextDelta):

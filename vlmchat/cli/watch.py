@@ -115,13 +115,12 @@ def _wanted(
     """
     from vlmchat.cli.asking import Asking
     from vlmchat.media.choosing import parse_wished_detail
-    from vlmchat.media.rules import use_rules
     from vlmchat.prompts import resolved
     from vlmchat.settings import load_settings
 
     wished = None if detail is None else parse_wished_detail(detail)
     settings = load_settings(overrides)
-    use_rules(settings.media.as_rules())
+    settings.put_in_force()
     used = wished or settings.media.detail
     system = resolved(settings.chat.system).strip()
     return Watching(_source(source, used), prompt, system, used, Asking.of(settings))

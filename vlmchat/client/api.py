@@ -27,10 +27,10 @@ _TIMEOUT = httpx.Timeout(10.0, read=None)
 _EXCERPT = 200
 
 
-def _wire_messages(messages: list[Message]) -> list[dict[str, Any]]:
+def _wire_messages(messages: list[Message], videos: bool) -> list[dict[str, Any]]:
     from vlmchat.media.sending import as_sent  # loads Pillow, when the first question is asked
 
-    return to_openai(as_sent(messages))
+    return to_openai(as_sent(messages, videos=videos))
 
 
 class EngineClient:
@@ -125,11 +125,13 @@ class EngineClient:
         model: str = "",
         *,
         going_on: bool = False,
+        videos: bool = False,
     ) -> AsyncGenerator[StreamEvent, None]:
         """Stream the answer to `messages`.
 
         With `going_on` the last message is an assistant's, and what is streamed continues it
-        (``continue_final_message``, which vLLM and this program's own engine know).
+        (``continue_final_message``, which vLLM and this program's own engine know). With `videos`
+        the model is told of videos in SmolVLM2's own words.
 
         Yields `TextDelta` as text arrives and one `Finished` at the end. Closing the iterator
         hangs up, which cancels the generation.
@@ -140,7 +142,7 @@ class EngineClient:
         """
         body: dict[str, Any] = {
             # Pictures may have to be read from the disk, and many of them are slow to encode.
-            "messages": await asyncio.to_thread(_wire_messages, list(messages)),
+            "messages": await asyncio.to_thread(_wire_messages, list(messages), videos),
             "stream": True,
             "stream_options": {"include_usage": True},
             **sampling.as_fields(),

@@ -86,6 +86,7 @@ class ModelInfo:
         notice: a sentence the person should see once (why this model, how to get another).
         context: most tokens of prompt and answer together; 0 when unknown.
         images: whether pictures may be sent.
+        video: whether the model has learned videos.
     """
 
     id: str
@@ -98,6 +99,7 @@ class ModelInfo:
     notice: str = ""
     context: int = 0
     images: bool = True
+    video: bool = False
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "ModelInfo":

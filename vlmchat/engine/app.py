@@ -175,7 +175,7 @@ class EngineApp:
                 f"The model “{asked.model}” is not served here; this engine has “{loaded.id}”."
             )
         messages = await asyncio.to_thread(
-            asked.conversation, MediaResolver(self._roots, rules().limits)
+            asked.conversation, MediaResolver(self._roots, rules().limits), videos=loaded.video
         )
         events = self._service.answer(
             messages, asked.sampling(), cancel, going_on=asked.continue_final_message

@@ -73,6 +73,11 @@ class LoadedModel:
         """Every name clients may ask for."""
         return frozenset({self.folder.id, self.folder.title})
 
+    @property
+    def video(self) -> bool:
+        """Whether the model has learned videos: SmolVLM2 has, its predecessor and the demo not."""
+        return bool(self.model.config.model_type == "smolvlm") and not self.folder.is_demo
+
     def provenance(self) -> dict[str, str]:
         """Return what produced an answer."""
         return {
@@ -92,6 +97,7 @@ class LoadedModel:
             "notice": self.folder.notice,
             "context": self.context,
             "images": True,
+            "video": self.video,
             "parameters": self.parameters,
         }
 

@@ -1,15 +1,18 @@
-"""Pictures named by URL: ``data:``, and ``file:`` under folders that were allowed."""
+"""Pictures and videos named by URL: ``data:``, and ``file:`` under folders that were allowed."""
 
 import base64
 import binascii
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-from vlmchat.chat.messages import Media
+from vlmchat.chat.messages import Media, Message, Part
 from vlmchat.errors import MediaError, UsageError
 from vlmchat.media.images import media_size, read_bytes
 from vlmchat.media.rules import Limits
+from vlmchat.media.video.plan import Sampling
 from vlmchat.text import visible_line
 
 
@@ -34,26 +37,45 @@ class MediaResolver:
             MediaError: what is there is no readable picture.
         """
         self._count += 1
-        scheme = url.split(":", 1)[0].lower()
-        if scheme == "data":
+        if _scheme(url) == "data":
             name, data = f"picture {self._count}", _from_data_url(url)
-        elif scheme == "file":
+        else:
             path = self._allowed(url)
             name, data = path.name, read_bytes(path, self._limits)
-        elif scheme in ("http", "https"):
-            raise UsageError(
-                "This engine fetches nothing from the network: "
-                "send the picture itself as a data: URL."
-            )
-        else:
-            raise UsageError(
-                f"The picture's address “{visible_line(url[:60])}” is neither a data: nor "
-                "a file: URL."
-            )
         if len(data) > self._limits.max_bytes:
             raise MediaError(f"“{name}” is larger than {self._limits.max_bytes} bytes.")
         width, height = media_size(data, name, self._limits)
         return Media.held(data, name, "", width, height)
+
+    def video(self, url: str, sampling: Sampling, *, videos: bool) -> Sequence[Part]:
+        """Return the frames of the video at `url` as parts of a message.
+
+        Args:
+            url: as for `image`.
+            sampling: which frames.
+            videos: the model has learned videos; see `vlmchat.media.sending.as_sent`.
+
+        Raises:
+            UsageError: the address or the sampling is refused.
+            MediaError: what is there is no readable video.
+        """
+        from vlmchat.media.attaching import attach
+        from vlmchat.media.sending import as_sent
+
+        self._count += 1
+        with ExitStack() as stack:
+            if _scheme(url) == "data":
+                data = _from_data_url(url)
+                if len(data) > self._limits.max_bytes:
+                    raise MediaError(f"A video is larger than {self._limits.max_bytes} bytes.")
+                # What decodes it seeks, and takes the name for what errors call it.
+                folder = Path(stack.enter_context(TemporaryDirectory(prefix="vlmchat-")))
+                path = folder / f"video {self._count}"
+                path.write_bytes(data)
+            else:
+                path = self._allowed(url)
+            part = attach(path, sampling=sampling).part
+            return as_sent([Message("user", (part,))], False, videos=videos)[0].parts
 
     def _allowed(self, url: str) -> Path:
         parts = urlsplit(url)
@@ -69,6 +91,26 @@ class MediaResolver:
         return path
 
 
+def _scheme(url: str) -> str:
+    """Return ``data`` or ``file``.
+
+    Raises:
+        UsageError: the URL has another scheme.
+    """
+    scheme = url.split(":", 1)[0].lower()
+    if scheme in ("http", "https"):
+        raise UsageError(
+            "This engine fetches nothing from the network: "
+            "send the picture or video itself as a data: URL."
+        )
+    if scheme not in ("data", "file"):
+        raise UsageError(
+            f"The address “{visible_line(url[:60])}” of a picture or video is neither a data: "
+            "nor a file: URL."
+        )
+    return scheme
+
+
 def _from_data_url(url: str) -> bytes:
     """Return the bytes of an RFC 2397 URL.
 
@@ -77,10 +119,10 @@ def _from_data_url(url: str) -> bytes:
     """
     header, comma, body = url.partition(",")
     if not comma:
-        raise UsageError("A data: URL of a picture has no comma: it is cut off or not one.")
+        raise UsageError("A data: URL has no comma: it is cut off or not one.")
     if not header.lower().endswith(";base64"):
         return unquote_to_bytes(body)
     try:
         return base64.b64decode("".join(body.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise UsageError("A data: URL of a picture is not valid base64.") from None
+        raise UsageError("A data: URL is not valid base64.") from None

@@ -5,6 +5,7 @@ an answer the caller did not ask for. Source of names and ranges: OpenAI's API r
 ``POST /v1/chat/completions``; ``top_k``, ``min_p`` and ``repetition_penalty`` as in vLLM.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -20,6 +21,7 @@ from vlmchat.chat.messages import Detail, ImagePart, Message, Part, TextPart, pa
 from vlmchat.engine.media_urls import MediaResolver
 from vlmchat.engine.sampling import SamplingParams
 from vlmchat.errors import UsageError
+from vlmchat.media.video.plan import Sampling as FrameSampling
 from vlmchat.text import visible_line
 
 
@@ -52,6 +54,26 @@ class ImageUrlPart(_Strict):
     image_url: ImageUrl
 
 
+class VideoUrl(_Strict):
+    """Where a video is."""
+
+    url: str
+
+
+class VideoUrlPart(_Strict):
+    """A video in a message (as in vLLM)."""
+
+    type: Literal["video_url"]
+    video_url: VideoUrl
+
+
+class ProcessorOptions(_Strict):
+    """Which frames of videos are taken (``mm_processor_kwargs`` of vLLM)."""
+
+    fps: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    num_frames: Annotated[int, Field(ge=1, le=256)] = 64
+
+
 class TextContentPart(_Strict):
     """Text in a message."""
 
@@ -59,7 +81,9 @@ class TextContentPart(_Strict):
     text: str
 
 
-ContentPart: TypeAlias = Annotated[TextContentPart | ImageUrlPart, Field(discriminator="type")]
+ContentPart: TypeAlias = Annotated[
+    TextContentPart | ImageUrlPart | VideoUrlPart, Field(discriminator="type")
+]
 
 
 class WireMessage(_Strict):
@@ -94,6 +118,7 @@ class ChatRequest(_Strict):
     seed: int | None = Field(None, ge=0, lt=2**63)
     stop: str | list[str] | None = None
     n: Literal[1] | None = None
+    mm_processor_kwargs: ProcessorOptions = ProcessorOptions()
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     """Go on with the last message instead of beginning an answer to it (as in vLLM)."""
@@ -123,25 +148,32 @@ class ChatRequest(_Strict):
             stop=tuple(text for text in stop if text),
         )
 
-    def conversation(self, resolver: MediaResolver) -> list[Message]:
-        """Return the messages with their pictures' bytes.
+    def conversation(self, resolver: MediaResolver, *, videos: bool) -> list[Message]:
+        """Return the messages with their pictures' bytes and their videos' frames.
+
+        Args:
+            resolver: reads what URLs name.
+            videos: the model has learned videos.
 
         Raises:
-            UsageError: a picture's address is refused.
-            MediaError: a picture cannot be read.
+            UsageError: an address is refused.
+            MediaError: a picture or a video cannot be read.
         """
-        return [Message(row.role, _parts(row.content, resolver)) for row in self.messages]
+        options = self.mm_processor_kwargs
+        sampling = FrameSampling(fps=options.fps, max_frames=options.num_frames)
 
+        def parts(content: str | list[ContentPart]) -> Iterator[Part]:
+            for part in [content] if isinstance(content, str) else content:
+                if isinstance(part, str):
+                    yield TextPart(part)
+                elif isinstance(part, TextContentPart):
+                    yield TextPart(part.text)
+                elif isinstance(part, VideoUrlPart):
+                    yield from resolver.video(part.video_url.url, sampling, videos=videos)
+                else:
+                    yield ImagePart(resolver.image(part.image_url.url), part.image_url.detail)
 
-def _parts(content: str | list[ContentPart], resolver: MediaResolver) -> tuple[Part, ...]:
-    if isinstance(content, str):
-        return (TextPart(content),)
-    return tuple(
-        TextPart(part.text)
-        if isinstance(part, TextContentPart)
-        else ImagePart(resolver.image(part.image_url.url), part.image_url.detail)
-        for part in content
-    )
+        return [Message(row.role, tuple(parts(row.content))) for row in self.messages]
 
 
 def parse_request(body: Any) -> ChatRequest:  # noqa: ANN401 - JSON may be anything

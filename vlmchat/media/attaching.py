@@ -71,7 +71,12 @@ def attach(
     """
     kind = video_kind(path)
     if not kind:
-        return Attached(ImagePart(media_from_bytes(read_bytes(path), path.name), detail))
+        try:
+            return Attached(ImagePart(media_from_bytes(read_bytes(path), path.name), detail))
+        except MediaError:
+            # Whoever names a file like a video is told what is wrong with the video.
+            if path.suffix.lower() not in VIDEO_SUFFIXES:
+                raise
     sampled = sample(
         path,
         sampling or rules().sampling,

@@ -12,6 +12,7 @@ not tall and keep their proportions, and where only one side changes: these are 
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -30,10 +31,14 @@ def steps(plan: TilePlan, width: int, height: int, spec: ProcessorSpec) -> list[
     """Return the sizes (width, height) that a picture goes through to become its grid.
 
     The library's own grid is reached in its two steps; a grid of ours in one. The last size is the
-    grid's, or a single tile's.
+    grid's, or a single tile's. A single tile where the library would cut more is made as the
+    library makes a frame of a video, and as the model cards say for one tile: the longest edge
+    becomes the tile's side.
     """
     tile = plan.tile
     if not plan.rows:
+        if default_grid(width, height, spec) != (0, 0):
+            spec = replace(spec, longest_edge=tile)
         return [resized(width, height, spec), (tile, tile)]
     grid = plan.cols * tile, plan.rows * tile
     if (plan.rows, plan.cols) == default_grid(width, height, spec):

@@ -63,7 +63,8 @@ def _open(data: bytes, name: str, given: Limits | None) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError:
         raise MediaError(
-            f"“{name}” is not a picture vlmchat can read: use JPEG, PNG, WebP, GIF, BMP or TIFF."
+            f"“{name}” is not a picture or video vlmchat can read: use JPEG, PNG, WebP, GIF, BMP, "
+            "TIFF, MP4, MOV, MKV, WebM or AVI."
         ) from None
     except Image.DecompressionBombError as error:
         pixels = max(map(int, re.findall(r"\d+", str(error))), default=0)

@@ -53,6 +53,7 @@ def _sent(part: Part, videos: bool) -> Sequence[Part]:
 
 
 def _video(part: VideoPart, videos: bool) -> Sequence[Part]:
+    """Return the frames of a video with their times (see `as_sent`)."""
     from vlmchat.media.frames import frames_of
     from vlmchat.media.video_prompt import video_parts
 

@@ -38,6 +38,7 @@ class Adjusting(Opening):
             self._for_new = self._for_new or self._settings
             self.engine_changer.saved(settings)
         self._settings = settings
+        settings.put_in_force()
         self.permissions.take(settings.media.allowed_hosts)
         self.out.flush = settings.ui.plain_flush
         self.figures = self.always_figures or settings.ui.plain_figures

@@ -442,7 +442,11 @@ class ChatSession:
         # A model is named only to servers that have several; ours has one.
         name = model.id if model and self.engine.kind == "remote" else ""
         stream = self.engine.client.chat(
-            self._messages(current), current.asked.sampling, name, going_on=current.going_on
+            self._messages(current),
+            current.asked.sampling,
+            name,
+            going_on=current.going_on,
+            videos=bool(model and model.video),
         )
         text = turn.text
         async with contextlib.aclosing(stream) as events:

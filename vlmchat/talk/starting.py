@@ -14,14 +14,13 @@ def keeper_for(settings: "Settings") -> "EngineKeeper":
     Raises:
         UsageError: the address is none.
     """
-    from vlmchat.client.supervisor import EngineOptions, LocalEngine
+    from vlmchat.client.supervisor import LocalEngine
     from vlmchat.talk.engine_keeper import LocalKeeper, RemoteKeeper
 
     engine = settings.engine
     if engine.url:
         return RemoteKeeper(engine.url, engine.api_key, engine.model)
-    options = EngineOptions(engine.model, engine.quant, engine.device, engine.adapter)
-    return LocalKeeper(LocalEngine(options))
+    return LocalKeeper(LocalEngine(settings.engine_options()))
 
 
 def open_store() -> "Store":

@@ -49,6 +49,7 @@ def _prepare(overrides: Overrides) -> "Settings":
     from vlmchat.settings import load_settings
 
     settings = load_settings(overrides)
+    settings.put_in_force()
     system = resolved(settings.chat.system)
     settings = settings.model_copy(
         update={"chat": settings.chat.model_copy(update={"system": system})}

@@ -46,6 +46,7 @@ class SettingsInUse:
     def apply(self, settings: "Settings") -> None:
         """Take what applies at once, and keep the rest for its time."""
         chat, last = self._chat, self._last
+        settings.put_in_force()
         from vlmchat.tui.widgets.composer import Composer
 
         if last is None or settings.ui.theme != last.ui.theme:

@@ -26,6 +26,7 @@ class Animation:
         whole: whether the file goes on to its end mark.
         first: how many pictures before the first frame a reader passes over (PNG's still one).
         depth: bits a colour component.
+        most: pixels of the largest frame with all that lies beyond the edges, as GIF allows.
     """
 
     width: int
@@ -34,6 +35,7 @@ class Animation:
     whole: bool = True
     first: int = 0
     depth: int = 8
+    most: int = 0
 
 
 def scanned(source: Source, kind: str) -> Animation:
@@ -96,6 +98,7 @@ def _gif(source: Source) -> Animation:
     data = _Bytes(source)
     _, width, height, flags = struct.unpack("<6sHHB2x", data.take(13))
     pauses: list[float] = []
+    most = 0
     try:
         data.at += 3 << ((flags & 7) + 1) if flags & 0x80 else 0
         delay = 0.0
@@ -105,7 +108,8 @@ def _gif(source: Source) -> Animation:
                     delay = struct.unpack("<2xHx", data.take(5))[0] / 100
                 data.skip_blocks()
             elif mark == b"\x2c":
-                flags = struct.unpack("<8xB", data.take(9))[0]
+                left, top, across, down, flags = struct.unpack("<4HB", data.take(9))
+                most = max(most, max(width, left + across) * max(height, top + down))
                 data.at += 3 << ((flags & 7) + 1) if flags & 0x80 else 0
                 data.at += 1
                 # Counted as soon as it has begun: the part of it that is there can be shown.
@@ -117,7 +121,7 @@ def _gif(source: Source) -> Animation:
         whole = True
     except IndexError:
         whole = False
-    return Animation(width, height, tuple(pauses), whole)
+    return Animation(width, height, tuple(pauses), whole, most=most)
 
 
 def _chunks(
@@ -157,7 +161,10 @@ def _apng(source: Source) -> Animation | None:
         if kind == b"IHDR":
             width, height, depth = struct.unpack(">IIB", source.peek(start, 9))
         elif kind == b"fcTL":
-            top, bottom = struct.unpack(">20xHH2x", source.peek(start, 26))
+            body = source.peek(start, 26)
+            if len(body) < 26:
+                break
+            top, bottom = struct.unpack(">20xHH2x", body)
             pauses.append(_pause(top / (bottom or 100)))
         elif kind == b"IDAT" and not data:
             data, still = True, not pauses

@@ -98,10 +98,11 @@ class Painter:
         self._background = background
         self._stretch = stretch
         self._scaler = VideoReformatter()
+        self._known: tuple[int, Matrix] | None = None
 
     def picture(self, frame: "VideoFrame") -> Image.Image:
         """Return `frame` as 8-bit RGB, upright, with square pixels."""
-        matrix = frame_matrix(frame)
+        matrix = self._matrix(frame)
         upright = upright_size(frame.width, frame.height, self._stretch, matrix)
         target = fitted(*upright, self._longest)
         width, height = target[::-1] if sideways(matrix) else target
@@ -113,17 +114,31 @@ class Painter:
             image = self._over(self._scaled(frame, width, height, "rgba"))
         else:
             image = Image.fromarray(self._scaled(frame, width, height, "rgb24"))
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BICUBIC)
         method = turn(matrix)
         return image if method is None else image.transpose(method)
+
+    def _matrix(self, frame: "VideoFrame") -> Matrix:
+        """Return which way up `frame` is, as the last one was if it is turned alike."""
+        # A frame whose side data were asked for lives on until the next collection of cycles.
+        if self._known is None or self._known[0] != frame.rotation:
+            self._known = frame.rotation, frame_matrix(frame)
+        return self._known[1]
 
     def _scaled(self, frame: "VideoFrame", width: int, height: int, form: str) -> npt.NDArray[Any]:
         guess = None
         if frame.colorspace == _UNSPECIFIED and not frame.format.is_rgb:
             guess = _BT709 if frame.width >= 1280 or frame.height >= 720 else None
+        # Two fields taken at two moments make combs of what moves. libswscale keeps them apart, so
+        # twice the lines are asked for, as far as there are so many, and every other one is taken.
+        fields = frame.interlaced_frame and frame.height >= 4
+        height = min(2 * height, frame.height // 2 * 2) if fields else height
         made = self._scaler.reformat(
             frame, width, height, form, src_colorspace=guess, interpolation=_FILTER, threads=1
         )
-        return made.to_ndarray()
+        pixels = made.to_ndarray()
+        return np.ascontiguousarray(pixels[::2]) if fields else pixels
 
     def _over(self, pixels: npt.NDArray[Any]) -> Image.Image:
         image = Image.fromarray(pixels, "RGBA")

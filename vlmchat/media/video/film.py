@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Literal, cast
 import av
 from av.codec import CodecContext
 from av.error import FFmpegError
-from av.stream import Discard
 
 from vlmchat.errors import MediaError
 from vlmchat.media.video.colour import Background, Painter
-from vlmchat.media.video.info import Frame
+from vlmchat.media.video.info import Frame, VideoInfo
 from vlmchat.media.video.limits import VideoLimits
-from vlmchat.media.video.opening import describe, film_stream, why
+from vlmchat.media.video.opening import accept, describe, film_stream, why
 from vlmchat.media.video.source import Source
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
 _BACK = (0.5, 2.0, 8.0, 32.0, 128.0)  # seconds, where a seek landed too late
 _HURRY = 0.5  # seconds before the moment in which every frame is decoded
+_LONG = 3600.0  # seconds
 _FIRST_GUESS = 2.0  # seconds between keyframes, before any were seen
 _BEFORE = 60.0  # seconds before the first frame: where a seek to the beginning aims
 # libav's own decoders of these leave the transparent layer out.
@@ -53,7 +53,7 @@ class Film:
         made_up: whether frames had no times of their own.
 
     Raises:
-        MediaError: no video in it, or none that can be decoded.
+        MediaError: no video in it, none that can be decoded, too large or too long.
     """
 
     def __init__(
@@ -65,7 +65,8 @@ class Film:
         self.info = describe(container, self._stream, source, kind)
         self.damaged = 0
         self.made_up = False
-        self._decoder = _decoder(self._stream, limits, source)
+        accept(self.info, source, limits)
+        self._decoder = _decoder(self._stream, limits, source, _threads(limits, self.info))
         self._base = self._stream.time_base or Fraction(1, av.time_base)
         # AVI numbers frames as they are decoded, and libav cannot tell the order in which those of
         # these two are shown; they come out in that order, one a tick.
@@ -217,6 +218,7 @@ class Film:
         target = self._origin - round(_BEFORE / float(self._base)) if ticks is None else ticks
         try:
             self._container.seek(target, stream=self._stream)
+            self._source.raise_failed()
         except (FFmpegError, OSError):
             self._source.raise_failed()
             self._seekable = False
@@ -248,6 +250,7 @@ class Film:
                 self.damaged += 1
                 return
             if packet is None or packet.size == 0:
+                self._source.raise_failed()
                 return
             yield packet
 
@@ -331,23 +334,33 @@ class Film:
 
     def key_times(self, start: float, end: float) -> list[float]:
         """Return the times of the keyframes between two moments, seconds, ascending."""
-        self._stream.discard = Discard.nonkey
         first, last = self.ticks(start), self.ticks(end)
+        keys = (
+            self._indexed_keys() if self.info.container == "mov" else self._passed_keys(start, last)
+        )
+        return [max(0.0, self.seconds(key)) for key in sorted(keys) if first <= key <= last]
+
+    def _indexed_keys(self) -> list[int]:
+        """Return the keyframes' times by a full index, which holds decoding times."""
+        self._seek(None)
+        packet = next(self._packets(), None)
+        if packet is None or packet.pts is None or packet.dts is None:
+            return []
+        # A keyframe waits as long between decoding and being shown as the first one does.
+        wait = packet.pts - packet.dts
+        return [e.timestamp + wait for e in self._stream.index_entries if e.is_keyframe]
+
+    def _passed_keys(self, start: float, last: int) -> list[int]:
+        """Return the keyframes' times by reading all packets."""
         found: list[int] = []
-        try:
-            self._seek(first if start > 0 else None)
-            for packet in self._packets():
-                stamp = packet.pts if packet.pts is not None else packet.dts
-                if stamp is None or not packet.is_keyframe:
-                    continue
+        self._seek(self.ticks(start) if start > 0 else None)
+        for packet in self._packets():
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is not None and packet.is_keyframe:
+                found.append(stamp)
                 if stamp > last:
                     break
-                if stamp >= first:
-                    found.append(stamp)
-        finally:
-            self._stream.discard = Discard.default
-            self._seek(None)
-        return [max(0.0, self.seconds(stamp)) for stamp in sorted(found)]
+        return found
 
     def reach(self) -> float | None:
         """Return when the last frame that is really in the file ends, seconds.
@@ -375,7 +388,15 @@ class Film:
         return ends
 
 
-def _decoder(stream: "VideoStream", limits: VideoLimits, source: Source) -> "VideoCodecContext":
+def _threads(limits: VideoLimits, info: VideoInfo) -> int:
+    """Return how many threads decode: every one holds frames, and a long film a long index."""
+    long = info.duration is not None and info.duration > _LONG
+    return limits.threads or (1 if long else min(2, os.cpu_count() or 1))
+
+
+def _decoder(
+    stream: "VideoStream", limits: VideoLimits, source: Source, threads: int
+) -> "VideoCodecContext":
     """Return a decoder of our own for a stream, within the limits."""
     own = stream.codec_context
     alpha = stream.metadata.get("alpha_mode") == "1"
@@ -386,7 +407,7 @@ def _decoder(stream: "VideoStream", limits: VideoLimits, source: Source) -> "Vid
     else:
         decoder = own
     decoder.options = {"max_pixels": str(limits.max_pixels)}
-    decoder.thread_count = limits.threads or min(4, os.cpu_count() or 1)
+    decoder.thread_count = threads
     decoder.thread_type = "AUTO"
     try:
         decoder.open(strict=False)

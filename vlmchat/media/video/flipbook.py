@@ -38,6 +38,11 @@ def describe_picture(source: Source, kind: str, limits: VideoLimits) -> tuple[Vi
             f"animated picture is {human_bytes(limits.max_picture_bytes)}: convert it to MP4."
         )
     found = scanned(source, kind)
+    if found.most > limits.max_pixels:
+        raise MediaError(
+            f"“{source.label}” has frames of {found.most / 1e6:.0f} million pixels; the most that "
+            f"is opened is {limits.max_pixels / 1e6:.0f} million: make it smaller first."
+        )
     duration, count = sum(found.pauses), len(found.pauses)
     info = VideoInfo(
         container=kind,

@@ -16,8 +16,8 @@ class VideoLimits:
         max_frames: the most frames one call returns.
         decode_seconds: wall-clock seconds for one call; what was read by then is kept.
         max_packets: the most compressed frames one call looks at.
-        threads: threads of the decoder; 0 for as many as the machine has, at most four, as every
-            one holds frames of its own.
+        threads: threads of the decoder; 0 for two where the machine has them, and one for
+            films over an hour. Each holds frames of its own (about 8 MB at 1080p).
     """
 
     max_bytes: int | None = None

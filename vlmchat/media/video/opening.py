@@ -31,7 +31,14 @@ _FULL_RANGE, _UNSPECIFIED = 2, 2  # AVColorRange, AVColorTransferCharacteristic
 _CHROMA = {0: "gray", 1: "yuv420p", 2: "yuv422p", 3: "yuv444p"}
 _MOST_FPS = 1000
 # Reading no frames makes opening a hundred times faster; what is missed then is small and known.
-_HASTE = {"probesize": "32", "analyzeduration": "0", "fpsprobesize": "0", "skip_frame": "all"}
+_HASTE = {
+    "probesize": "32",
+    "analyzeduration": "0",
+    "fpsprobesize": "0",
+    "skip_frame": "all",
+    # Decoders that skip what they are told to, or are quick; VP9's is neither.
+    "codec_whitelist": "h264,hevc,av1,libdav1d,mpeg4,mjpeg",
+}
 
 
 def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
@@ -65,12 +72,11 @@ def opened(
             metadata_errors="replace",
             buffer_size=_BUFFER,
         )
-    except TimeUpError:
-        raise
     except (FFmpegError, MemoryError, ValueError, OSError, RuntimeError) as error:
         source.raise_failed()
         raise _unopened(source, kind, error) from error
     with container:
+        source.raise_failed()
         yield container
 
 
@@ -104,6 +110,8 @@ def _unopened(source: Source, kind: str, error: Exception) -> MediaError:
         )
     if isinstance(error, MemoryError):
         return MediaError(f"“{source.label}” needs more memory to open than there is.")
+    if isinstance(error, EOFError):
+        return MediaError(f"“{source.label}” ends before its first frame: it was cut off.")
     return MediaError(f"“{source.label}” is damaged and cannot be opened ({why(error)}).")
 
 
@@ -126,9 +134,8 @@ def film_stream(container: "InputContainer", source: Source) -> "VideoStream":
     # The type stub forgets that there may be no decoder.
     known = [s for s in films if cast(object, s.codec_context) is not None]
     if not known:
-        tag = visible_line(films[0].codec_tag or "").strip("\0 ") or "unknown"
         raise MediaError(
-            f"“{source.label}” is stored with a codec that is not known here ({tag}): "
+            f"“{source.label}” is stored with a codec that is not known here: "
             "convert it to H.264, VP9 or AV1."
         )
     # The first is what players show, unless another is marked as the default.
@@ -150,6 +157,8 @@ def describe(
         codec.width, codec.height, float(aspect) if aspect else None, matrix
     )
     form, depth = _pixels(codec)
+    if form is None and codec.codec.canonical_name == "vp9":
+        form, depth = _vp9_pixels(next((bytes(p)[:8] for p in container.demux(stream)), b""))
     duration = _duration(container, stream)
     return VideoInfo(
         container=kind,
@@ -224,6 +233,18 @@ def _pixels(codec: "VideoCodecContext") -> tuple[str | None, int]:
     if depth == 8 and chroma and codec.color_range == _FULL_RANGE:
         name = name.replace("yuv", "yuvj")
     return name, depth
+
+
+def _vp9_pixels(head: bytes) -> tuple[str | None, int]:
+    """Return pixel format and bit depth by a VP9 keyframe's first bytes (bitstream guide, 6.2)."""
+    if len(head) < 5 or head[0] >> 6 != 2:
+        return None, 8
+    profile = (head[0] >> 5 & 1) | (head[0] >> 4 & 1) << 1
+    if profile < 2:
+        return ("yuv420p" if profile == 0 else None), 8
+    # After the keyframe's marks (profile 3 has one more) and a 24-bit sync code: 12 or 10.
+    depth = 12 if head[4] >> (7 if profile == 2 else 6) & 1 else 10
+    return (f"yuv420p{depth}le" if profile == 2 else None), depth
 
 
 def _configured(codec: str, extra: bytes) -> tuple[int, int] | None:

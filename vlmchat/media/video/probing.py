@@ -59,7 +59,8 @@ def _glance(source: Source, kind: str, limits: VideoLimits) -> tuple[VideoInfo, 
     with opened(source, kind, limits, haste=True) as container:
         stream = film_stream(container, source)
         info = describe(container, stream, source, kind)
-        return info, info.width > 0 and info.height > 0 and not hidden_transfer(stream, info)
+        known = info.width > 0 and info.height > 0 and info.pixel_format is not None
+        return info, known and not hidden_transfer(stream, info)
 
 
 def _look(source: Source, kind: str, limits: VideoLimits, scan: bool) -> VideoInfo:

@@ -142,9 +142,7 @@ def _film(source: Source, limits: VideoLimits, stack: ExitStack) -> Film | Flipb
         accept(book.info, source, limits)
         return book
     container = stack.enter_context(opened(source, kind, limits))
-    film = Film(container, source, kind, limits)
-    accept(film.info, source, limits)
-    return film
+    return Film(container, source, kind, limits)
 
 
 def _measured(film: Film | Flipbook, notes: list[str]) -> VideoInfo:

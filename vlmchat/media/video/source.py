@@ -80,7 +80,7 @@ class Source(io.RawIOBase):
     Attributes:
         label: what errors call the file.
         size: bytes.
-        failed: what a read raised, which libav may have swallowed.
+        failed: what stopped reading; `raise_failed` passes it on.
 
     Raises:
         MediaError: missing, no regular file, not readable, empty or larger than the limit.
@@ -117,13 +117,19 @@ class Source(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes from where the file stands."""
+        """Return up to `size` bytes from where the file stands.
+
+        When the watch says stop, the file ends here and now: libav may go on reading for ever
+        after an error, but not past an end. `raise_failed` then says why.
+        """
+        if self.failed is not None:
+            return b""
         try:
             self.watch()
             data = self.peek(self._at, self.size if size < 0 else size)
-        except BaseException as error:
+        except BaseException as error:  # it must not pass through the library
             self.failed = error
-            raise
+            return b""
         self._at += len(data)
         return data
 
@@ -151,7 +157,7 @@ class Source(io.RawIOBase):
         super().close()
 
     def raise_failed(self) -> None:
-        """Raise what a read raised, if the library that read has not passed it on."""
+        """Raise what stopped reading, if anything has."""
         if self.failed is not None:
             raise self.failed
 

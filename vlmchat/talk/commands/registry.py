@@ -63,6 +63,7 @@ COMMANDS: tuple[Command, ...] = (
     files.Import(),
     media.View(),
     media.Gallery(),
+    media.Watch(),
     program.Restart(),
     program.Log(),
     program.Theme(),

@@ -74,7 +74,7 @@ class Turn:
         children: what followed, oldest first.
         created: seconds since 1970.
         state: how far it is.
-        reply: of a model's answer.
+        saved: of a model's answer that was saved, what produced it.
         labels: what the person thinks of it.
     """
 
@@ -86,8 +86,20 @@ class Turn:
     children: list["Turn"] = field(default_factory=list)
     created: float = field(default_factory=time.time)
     state: TurnState = "done"
-    reply: Reply | None = None
+    saved: Provenance | None = None
     labels: list[Label] = field(default_factory=list)
+    _reply: Reply | None = None
+
+    @property
+    def reply(self) -> Reply | None:
+        """How a model's answer came about; of a saved one it is worked out when asked for."""
+        if self._reply is None and self.role == "assistant" and self.author == "model":
+            self._reply = _reply_of(self.saved)
+        return self._reply
+
+    @reply.setter
+    def reply(self, reply: Reply) -> None:
+        self._reply = reply
 
     @property
     def message(self) -> Message:
@@ -288,10 +300,9 @@ def tree_of(conversation: Conversation) -> Tree:
             parent,
             created=entry.created,
             state="done" if entry.state == "complete" else _unfinished(entry.state),
+            saved=entry.provenance,
             labels=list(entry.labels),
         )
-        if entry.author == "model":
-            turn.reply = _reply_of(entry.provenance)
         turns[entry.uid] = turn
         (parent.children if parent else tree.roots).append(turn)
     tree.tip = turns[conversation.tip] if conversation.tip is not None else None

@@ -1,6 +1,7 @@
 """The chat: transcript, queue, composer, status. It draws the session and forwards to it."""
 
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -19,6 +20,7 @@ from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, 
 from vlmchat.talk.question import NoticeKind, Question
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
+from vlmchat.talk.watching import Watcher
 from vlmchat.tui import bindings
 from vlmchat.tui.screens.writing import Writing
 from vlmchat.tui.widgets.chips import Chips
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from vlmchat.settings import Settings
     from vlmchat.tui.widgets.answer import Answer, AnswerFlow
 
+# Turns from the end in which the figures of the status bar are looked for.
+_LOOKED_AT = 20
+
 
 class ChatScreen(Writing):
     """The one screen that is always there."""
@@ -42,6 +47,7 @@ class ChatScreen(Writing):
         super().__init__(id="chat")
         self.session = ChatSession(NoEngine(), self)
         self.attachments = Attachments(self.show_chips, self._complain)
+        self.watching = Watcher(self)
         self.transcript = Transcript()
         self._shown_tree = self.session.tree
         self.permissions: Permissions = RememberedPermissions()
@@ -95,6 +101,7 @@ class ChatScreen(Writing):
         self._leaving = True
         for flow in self._flows.values():
             flow.cancel()
+        await self.watching.close()
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()
@@ -229,7 +236,8 @@ class ChatScreen(Writing):
         status = session.engine.status
         answering = status.stage == "ready" and session.answering
         context = session.context
-        replies = [turn.reply for turn in reversed(session.path) if turn.reply]
+        newest = islice(reversed(session.path), _LOOKED_AT)
+        replies = [turn.reply for turn in newest if turn.reply]
         speeds = (reply.tokens_per_second for reply in replies)
         waits = (reply.first_token_seconds for reply in replies)
         self.query_one(StatusBar).show(
@@ -240,6 +248,7 @@ class ChatScreen(Writing):
                 context.limit,
                 next((speed for speed in speeds if speed is not None), None),
                 next((wait for wait in waits if wait is not None), None),
+                self.watching.label,
             )
         )
         self.refresh_bindings()

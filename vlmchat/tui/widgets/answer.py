@@ -26,6 +26,8 @@ _SAFE_LINKS = ("http://", "https://")
 # Text is drawn so often while it streams, and at most so large a share of the time goes into it.
 _PAUSE = 0.04
 _SHARE = 8.0
+# Characters in one pause above which nobody reads along: every painting may take longer to come.
+_MUCH = 40
 # Characters: a text of more is parsed and laid out aside, or the screen would stand still.
 LONG = 6_000
 
@@ -283,8 +285,12 @@ class AnswerFlow:
             await self._more.wait()
             self._more.clear()
             began = time.perf_counter()
+            before = len(self._answer.turn.text)
             await asyncio.shield(self._draw())
-            await asyncio.sleep(max(_PAUSE, _SHARE * (time.perf_counter() - began)))
+            spent = time.perf_counter() - began
+            await asyncio.sleep(max(_PAUSE, _SHARE * spent))
+            if len(self._answer.turn.text) - before > _MUCH:
+                await asyncio.sleep(_PAUSE)
 
     async def _draw(self) -> None:
         self._answer.grow()
