@@ -16,6 +16,7 @@ from vlmchat.cli import looking, options
 from vlmchat.cli.endings import quiet_endings
 from vlmchat.cli.overrides import engine_overrides, given
 from vlmchat.errors import UsageError
+from vlmchat.talk.watching import EVERY, PROMPT
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from vlmchat.client.protocol import ModelInfo
     from vlmchat.media.live import LiveSource, Seen
 
-_PROMPT = "Describe what you see in one sentence."
 _LOOK = 0.25  # seconds between looks at whether there is something new
 
 
@@ -50,7 +50,7 @@ class Watching:
     system: str
     detail: "Detail"
     asking: "Asking"
-    every: float = 5.0
+    every: float = EVERY
     most: int | None = None
     save: Path | None = None
     as_json: bool = False
@@ -61,10 +61,10 @@ def watch(
         str,
         typer.Argument(help="A camera's number, /dev/video0, rtsp://…, http://…, or a file."),
     ],
-    prompt: Annotated[str, typer.Argument(help="What is asked about each frame.")] = _PROMPT,
+    prompt: Annotated[str, typer.Argument(help="What is asked about each frame.")] = PROMPT,
     every: Annotated[
         float, typer.Option(min=0, help="Seconds from question to question; 0 for no pause.")
-    ] = 5.0,
+    ] = EVERY,
     most: Annotated[
         int | None, typer.Option("--max", min=1, help="End after so many questions.")
     ] = None,
