@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.fake_engine import FakeEngine, running
+from tests.fake_engine import FakeEngine, Script, running
 from tests.media.video.making import film
 from tests.tui.driving import Chat, chatting, remote
 
@@ -38,3 +38,14 @@ async def test_each_look_is_a_turn_until_escape_or_off(tmp_path: Path) -> None:
             assert len({item.sha256 for item in pictures}) == len(pictures)
             assert pictures[0].name == "clip.mp4 0:00.jpg"
             assert not chat.errors()
+
+
+async def test_a_model_without_eyes_watches_nothing() -> None:
+    script = Script()
+    script.model["meta"]["images"] = False
+    with running(FakeEngine(script)) as fake:
+        async with chatting(overrides=remote(fake.url)) as chat:
+            await chat.ready()
+            await chat.ask("/watch 0")
+            await chat.until(lambda: "Fake VLM takes no pictures" in " ".join(chat.errors()))
+            assert not chat.screen.watching.active
