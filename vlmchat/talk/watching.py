@@ -70,6 +70,7 @@ class Watcher:
         if not self.active:
             return ""
         title = self._title
+        # The status bar leaves the name out where there is no room for it.
         return f"watching {title if len(title) <= _SHORT else title[: _SHORT - 1] + '…'}"
 
     def asked(self, turn: Turn) -> bool:

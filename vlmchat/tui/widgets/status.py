@@ -130,7 +130,10 @@ def _line(facts: StatusFacts, memory: int | None, gone: set[str], name: int, wid
     sign = {"ready": "●", "failed": "✗"}.get(facts.state, "◐")
     state = [f"{sign} {facts.state}"]
     if facts.watching:
-        state.append(visible_line(facts.watching))
+        # What is watched is known to whoever watches it: its name goes before the model's does.
+        whole_name = "adapter" not in gone
+        watching = facts.watching if whole_name else facts.watching.partition(" ")[0]
+        state.append(visible_line(watching))
     left = " · ".join([*state, *_model_parts(facts.model, gone, name)])
     right = " · ".join(_figures(facts, memory, gone))
     gap = max(2, width - cell_len(left) - cell_len(right))
