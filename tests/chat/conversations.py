@@ -4,9 +4,20 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.films import video
 from tests.pictures import encoded
 from vlmchat.chat.conversation import Conversation, Entry, Label, LabelKind, Provenance
-from vlmchat.chat.messages import DETAILS, ImagePart, Media, Message, Part, Region, TextPart
+from vlmchat.chat.messages import (
+    DETAILS,
+    Clip,
+    ImagePart,
+    Media,
+    Message,
+    Part,
+    Region,
+    TextPart,
+    VideoPart,
+)
 from vlmchat.media.images import media_from_bytes
 
 RED = media_from_bytes(encoded(), "red.png")
@@ -49,7 +60,21 @@ _IMAGES = st.builds(
     st.sampled_from((*DETAILS, 1, 5)),
     st.sampled_from([None, Region(0, 0, 1, 1), Region(3, 4, 40, 30)]),
 )
-_PARTS: st.SearchStrategy[Part] = st.one_of(st.builds(TextPart, TEXTS), _IMAGES)
+_MOMENTS = st.sets(st.floats(0, 1e6, allow_subnormal=False), min_size=1, max_size=4)
+_CLIPS = st.builds(
+    lambda times, length: Clip(tuple(sorted(times)), length),
+    _MOMENTS,
+    st.none() | st.floats(0, 1e6, allow_subnormal=False),
+)
+# Containers whose media type has to survive, too.
+_FILMS = st.sampled_from(["clip.mp4", "clip.mkv", "clip.mov"])
+_VIDEOS = st.builds(
+    lambda film, name, clip: VideoPart(_renamed(video(film).media, name), clip),
+    _FILMS,
+    _NAMES,
+    _CLIPS,
+)
+_PARTS: st.SearchStrategy[Part] = st.one_of(st.builds(TextPart, TEXTS), _IMAGES, _VIDEOS)
 _MESSAGES = st.builds(
     Message,
     st.sampled_from(["system", "user", "assistant"]),

@@ -160,7 +160,7 @@ def test_llava(tmp_path: Path) -> None:
     assert shape(found)[0][1] == ["Compare ", "<1.jpg 64×48>", " and ", "<1.jpg 64×48>", "."]
     assert "stands 2 times" in bad(tmp_path, {"image": "coco/1.jpg", "conversations": two})
     assert shape(good(tmp_path, {"conversations": two})) == [("user", [two[0]["value"]])]
-    assert "videos are not supported" in bad(tmp_path, {"video": "a.mp4", "conversations": turns})
+    assert "only pictures are read" in bad(tmp_path, {"video": "a.mp4", "conversations": turns})
 
 
 def node(
@@ -331,7 +331,7 @@ def test_problems_in_lists_have_item_and_line(tmp_path: Path) -> None:
         ([{"type": "image", "image": "data:image/png;base64,@@@"}], "base64"),
         ([{"type": "image", "image": "data:oops"}], "malformed"),
         ([{"type": "image", "image": "data:image/png;base64,aGVsbG8="}], "not a picture"),
-        ([{"type": "video", "path": "x.mp4"}], "videos are not supported"),
+        ([{"type": "video", "path": "x.mp4"}], "only pictures are read"),
         ([{"type": "audio"}], "audio"),
         ([{"type": "text"}], "no “text”"),
         ([5], "not an object"),

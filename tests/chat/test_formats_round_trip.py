@@ -1,6 +1,7 @@
 """What is exported as JSON or JSONL comes back as it was, pictures inside the file or beside it."""
 
 import dataclasses
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -15,8 +16,9 @@ from vlmchat.chat.conversation import Conversation
 from vlmchat.chat.formats.reading import read_conversations
 from vlmchat.chat.formats.values import ImportReport, sound
 from vlmchat.chat.formats.writing import FORMATS, Format, Placing, export_to
-from vlmchat.chat.messages import ImagePart
+from vlmchat.chat.messages import ImagePart, VideoPart
 from vlmchat.errors import UsageError
+from vlmchat.media.for_formats import videos
 from vlmchat.media.images import media_from_bytes
 from vlmchat.store.store import Store
 
@@ -26,15 +28,20 @@ WAYS: list[tuple[Format, Placing]] = [
 
 
 def read(path: Path) -> ImportReport:
-    return read_conversations(path, media_from_bytes)
+    """Read a file; videos that are written in it are unpacked beside it."""
+    scratch = Path(tempfile.mkdtemp(dir=path.parent))
+    return read_conversations(path, media_from_bytes, videos=videos(scratch))
 
 
 def as_plain(value: Any) -> Any:
     """Return a conversation as plain values, lone surrogates as they are promised to come back."""
-    if isinstance(value, ImagePart):
+    if isinstance(value, ImagePart | VideoPart):
         media = value.media
         shape = (media.mime, media.width, media.height, media.size)
-        return ("image", media.sha256, sound(media.name), *shape, value.detail, value.region)
+        about = (media.sha256, sound(media.name), *shape)
+        if isinstance(value, VideoPart):
+            return ("video", *about, value.clip)
+        return ("image", *about, value.detail, value.region)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: as_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, str):
@@ -60,7 +67,9 @@ def test_nothing_is_lost(
         assert as_plain(list(report.conversations)) == as_plain([one, two])
         for entry in [e for c in report.conversations for e in c.entries]:
             for item in entry.message.media:
-                assert media_from_bytes(item.data, "x").sha256 == item.sha256
+                assert hashlib.sha256(item.data).hexdigest() == item.sha256
+                if item.mime.startswith("video/"):
+                    assert item.file is not None and item.file.read_bytes() == item.data
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

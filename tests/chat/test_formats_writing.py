@@ -237,7 +237,8 @@ def test_deep_and_bushy_trees_are_written(tmp_path: Path) -> None:
 def test_plain_text() -> None:
     lines = list(plain_lines(example(), str))
     assert lines[0] == "A picture" and "[System]" in lines
-    assert "(picture: red.png, 64 × 48)" in lines
+    region = "the part of 29 × 38 pixels at 1, 2"
+    assert f"(picture: red.png, 64 × 48, {region})" in lines
     assert "[Assistant, as you wrote it] (2/3, corrects another version)" in lines
     assert "[smolvlm] (1/2, rated good)" in lines and lines[-1] == "Yes."
     tree = list(tree_lines(example()))
@@ -273,7 +274,9 @@ def test_kto(tmp_path: Path) -> None:
     assert [message["role"] for message in row["prompt"]] == [
         *("system", "user", "assistant", "user"),
     ]
-    assert row["prompt"][1]["content"][0] == {"type": "image"} and len(row["images"]) == 1
+    # TRL finds the picture in the list; which part of it was meant is there for who asks.
+    assert row["prompt"][1]["content"][0] == {"type": "image", "region": [1, 2, 30, 40]}
+    assert len(row["images"]) == 1
     assert text_in(row["completion"]) == ["Yes."]
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from tests.chat.conversations import RED, example
 from tests.cli.test_ask import COMMAND, refused, run
+from tests.films import film_file, video
 from vlmchat import paths
 from vlmchat.chat.conversation import Conversation, Entry
-from vlmchat.chat.messages import user_message
+from vlmchat.chat.messages import ImagePart, Message, Region, TextPart, VideoPart, user_message
 from vlmchat.store.store import Store
 
 
@@ -62,6 +63,47 @@ def test_nothing_there() -> None:
     assert done("list", "--json")[0] == "[]\n"
     assert "nothing" not in refused(2, "chats", "export", "--all")
     assert done("search", "x") == ("", "Nothing was found.\n")
+
+
+def test_an_import_keeps_to_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = {"type": "video", "path": str(film_file())}
+    row = {"messages": [{"role": "user", "content": [part, "What?"]}]}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row), "utf-8")
+    for name, value, reason in (
+        ("VIDEO_MAX_BYTES", "100", "; the most that is read is 100 B."),
+        ("VIDEO_MAX_SECONDS", "1", "clip.mp4"),
+    ):
+        with monkeypatch.context() as inside:
+            inside.setenv(f"VLMCHAT_MEDIA__{name}", value)
+            ended = run("chats", "import", tmp_path / "x.jsonl")
+        assert ended.returncode == 2 and "Nothing was imported" in ended.stderr
+        assert f"{tmp_path / 'x.jsonl'}, line 1: " in ended.stderr and reason in ended.stderr
+    monkeypatch.setenv("VLMCHAT_MEDIA__VIDEO_FRAMES", "2")
+    done("import", tmp_path / "x.jsonl")
+    with Store(paths.data_dir()) as store:
+        (found,) = store.path(1)[0].message.attachments
+        assert isinstance(found, VideoPart) and len(found.clip.times) == 2
+
+
+def test_videos_are_named_and_shown(store: Store, tmp_path: Path) -> None:
+    red = ImagePart(RED, region=Region(0, 0, 20, 10))
+    question = Message("user", (video(), red, TextPart("Is it in there?")))
+    (number,) = store.restore(
+        Conversation("film", "F", tip="q", entries=(Entry("q", None, question, "person"),))
+    )
+    out, _ = done("show", number)
+    assert "(video: clip.mp4, 64 × 48, 0:03 long, 3 frames at 0:00, 0:01.4, 0:02.9)" in out
+    assert "(picture: red.png, 64 × 48, the part of 20 × 10 pixels at 0, 0)" in out
+    assert "(clip.mp4) (red.png) Is it" in done("show", number, "--tree")[0]
+    done("export", number, "-o", tmp_path / "x.html")
+    assert (tmp_path / "x.html").read_text("utf-8").count('src="data:image/jpeg;base64,') == 3
+    assert done("export", number, "-f", "html")[0].count('src="data:image/jpeg;base64,') == 3
+    _, said = done("export", number, "-o", tmp_path / "x.jsonl")
+    assert "1 picture and 1 video in" in said
+    out, said = done("import", tmp_path / "x.jsonl", "--again")
+    assert said == "1 conversation imported.\n"
+    copy = store.conversation(int(out.split()[0]))
+    assert copy.uid != "film" and copy.entries[0].message == question
 
 
 def test_show(store: Store) -> None:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.films import video
 from tests.pictures import encoded
 from vlmchat.chat.conversation import Conversation, Entry, Label, Provenance
-from vlmchat.chat.messages import Message, TextPart, user_message
+from vlmchat.chat.messages import ImagePart, Message, TextPart, user_message
 from vlmchat.media.images import media_from_bytes
 from vlmchat.store import database
 from vlmchat.store.database import StoreError, connect
 from vlmchat.store.store import Store
 
-OLD = {1: Path(__file__).parent / "schema_v1.sql"}
+OLD = {n: Path(__file__).parent / f"schema_v{n}.sql" for n in (1, 2)}
 
 
 def said(text: str) -> Message:
@@ -118,6 +119,8 @@ def test_databases_of_older_versions_are_brought_up_to_date(tmp_path: Path, vers
         "VALUES (7, 'm', 1, 'user', 'person', 'complete', 1, 1, 'an old question')"
     )
     old.execute("INSERT INTO parts VALUES (7, 0, 'text', 'an old question', NULL, NULL, NULL)")
+    old.execute("INSERT INTO media VALUES (?, 'image/png', 4, 3, 99, 1)", ("0" * 64,))
+    old.execute("INSERT INTO parts VALUES (7, 1, 'image', NULL, ?, 'a.png', 'low')", ("0" * 64,))
     old.execute("UPDATE threads SET tip = 7")
     old.commit()
     old.close()
@@ -126,6 +129,14 @@ def test_databases_of_older_versions_are_brought_up_to_date(tmp_path: Path, vers
         assert store.path(1)[0].message.text == "an old question"
         assert store.search("question")[0].message == 7
         store.label(7, "good")
+        part = store.path(1)[0].message.parts[1]
+        assert isinstance(part, ImagePart)
+        assert (part.detail, part.region, part.media.size) == ("low", None, 99)
+        # What the old version could not hold can be written now.
+        added = store.add(1, 7, user_message("And this?", (video(),)), author="person")
+        assert store.path(1)[-1].id == added
+        assert store.path(1)[-1].message.attachments == (video(),)
+        assert [use.kind for use in store.media_uses()] == ["video", "image"]
     fresh = connect(tmp_path / "fresh.sqlite3")
     migrated = connect(path)
     names = {name for name, _ in _shape(fresh)}
@@ -133,6 +144,7 @@ def test_databases_of_older_versions_are_brought_up_to_date(tmp_path: Path, vers
     for table in names:
         columns = f"SELECT name, type, [notnull], dflt_value, pk FROM pragma_table_info('{table}')"
         assert migrated.execute(columns).fetchall() == fresh.execute(columns).fetchall()
+    assert migrated.execute("PRAGMA foreign_key_check").fetchall() == []
     fresh.close()
     migrated.close()
 

@@ -190,7 +190,7 @@ def export(
     out: Annotated[str, typer.Option("--out", "-o", help="The file; - is standard output.")] = "-",
     media: Annotated[
         Literal["embed", "beside"] | None,
-        typer.Option(help="Pictures inside the file, or in a folder beside it."),
+        typer.Option(help="Pictures and videos inside the file, or in a folder beside it."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     every: Annotated[
@@ -200,9 +200,12 @@ def export(
 ) -> None:
     """Write conversations to a file. JSON and JSONL lose nothing: import brings all back."""
     from vlmchat.chat.formats import writing
+    from vlmchat.media.for_formats import views
+    from vlmchat.settings import load_settings
 
     if bool(ids) == everything:
         raise UsageError("Name conversations by their numbers, or all of them with --all.")
+    load_settings().put_in_force()
     kind = writing.format_named(form) if form else _by_suffix(out)
     if every and kind != "sft":
         raise UsageError("--every-reply is for --format sft.")
@@ -213,14 +216,17 @@ def export(
         if out != "-":
             path = Path(out).expanduser()
             options = {"force": force, "every": every}
+            shown = views() if kind == "html" else None
             try:
-                done = writing.export_to(path, kind, conversations, media=media, **options)
+                done = writing.export_to(
+                    path, kind, conversations, media=media, views=shown, **options
+                )
             except writing.FileExistsAlreadyError as error:
                 raise UsageError(f"{error} --force replaces it.") from None
             _note(str(done))
             return
         if media == "beside":
-            raise UsageError("Pictures beside need a file to lie beside: --out FILE.")
+            raise UsageError("Media beside need a file to lie beside: --out FILE.")
         _to_stdout(kind, conversations, every)
 
 
@@ -242,9 +248,11 @@ def _chosen(store: "Store", ids: Iterable[str]) -> "list[Conversation]":
 
 def _to_stdout(kind: "Format", conversations: "list[Conversation]", every: bool) -> None:
     from vlmchat.chat.formats import writing
+    from vlmchat.media.for_formats import views
 
     rows = 0
-    for chunk in writing.chunks(kind, conversations, writing.embedded, every=every):
+    shown = views() if kind == "html" else None
+    for chunk in writing.chunks(kind, conversations, writing.embedded, every=every, views=shown):
         if sys.stdout.isatty():
             print(visible(chunk), end="")
         else:  # files are UTF-8 with \n, whatever the locale and the system say
@@ -269,8 +277,10 @@ def import_(
     Reads vlmchat's JSON and JSONL, chat messages (OpenAI, TRL, the SmolVLM course), ShareGPT,
     LLaVA JSON, and ChatGPT's data export, also as a zip file.
     """
+    from vlmchat.settings import load_settings
     from vlmchat.store.imports import BadImportError, import_from
 
+    load_settings().put_in_force()
     with _opened() as store:
         try:
             done = import_from(files, store, skip_bad=skip_bad, again=again, dry=dry_run)

@@ -1,13 +1,15 @@
 """Conversations from files into the store: all of them or none."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vlmchat.chat.conversation import Conversation
 from vlmchat.chat.formats.reading import read_conversations
-from vlmchat.chat.formats.values import DEFAULT_LIMITS, ImportReport, Limits, Problem
+from vlmchat.chat.formats.values import ImportReport, Limits, Problem
 from vlmchat.errors import UsageError
+from vlmchat.media.for_formats import import_limits, videos
 from vlmchat.media.images import media_from_bytes
 from vlmchat.store.store import Store
 
@@ -70,7 +72,7 @@ def import_from(
     skip_bad: bool = False,
     again: bool = False,
     dry: bool = False,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits | None = None,
 ) -> Imported:
     """Import the conversations of files, in one transaction.
 
@@ -80,24 +82,34 @@ def import_from(
         skip_bad: rows with problems are left out; otherwise one problem stops everything.
         again: conversations that are here already are imported as copies.
         dry: nothing is written.
-        limits: what files may cost.
+        limits: what files may cost; by default what the settings say.
 
     Raises:
         BadImportError: there are problems, and `skip_bad` is not asked for.
         StoreError: the store cannot be written; nothing was.
     """
-    reports = [read_conversations(path, media_from_bytes, limits) for path in paths]
-    report = ImportReport(
+    # Videos that come packed are unpacked to the disk, until the store has them.
+    with tempfile.TemporaryDirectory(prefix="vlmchat-import-") as scratch:
+        report = _read(paths, limits or import_limits(), Path(scratch))
+        if report.problems and not skip_bad:
+            raise BadImportError(report.problems)
+        new = report.conversations if again else _unknown(report.conversations, store)
+        threads = () if dry else tuple(store.restore(*new))
+    known = len(report.conversations) - len(new)
+    return Imported(threads, known, report.problems, report.notes, dry, len(new))
+
+
+def _read(paths: Sequence[Path], limits: Limits, scratch: Path) -> ImportReport:
+    reports: list[ImportReport] = []
+    for number, path in enumerate(paths):
+        folder = scratch / str(number)
+        folder.mkdir()
+        reports.append(read_conversations(path, media_from_bytes, limits, videos(folder)))
+    return ImportReport(
         tuple(item for found in reports for item in found.conversations),
         tuple(item for found in reports for item in found.problems),
         tuple(item for found in reports for item in found.notes),
     )
-    if report.problems and not skip_bad:
-        raise BadImportError(report.problems)
-    new = report.conversations if again else _unknown(report.conversations, store)
-    threads = () if dry else tuple(store.restore(*new))
-    known = len(report.conversations) - len(new)
-    return Imported(threads, known, report.problems, report.notes, dry, len(new))
 
 
 def _unknown(found: Sequence[Conversation], store: Store) -> list[Conversation]:

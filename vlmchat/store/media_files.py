@@ -1,8 +1,10 @@
 """Media as files named by their SHA-256: each stored once, however often it is attached."""
 
+import contextlib
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +12,8 @@ from typing import BinaryIO
 from vlmchat.chat.messages import Media
 from vlmchat.store.database import StoreError
 from vlmchat.text import visible_line
+
+_ABANDONED_SECONDS = 600.0
 
 
 class MediaFiles:
@@ -78,27 +82,44 @@ class MediaFiles:
             data = path.read_bytes()
         except OSError as error:
             raise StoreError(
-                f"The picture {path} cannot be read ({error.strerror or error})."
+                f"The medium {path} cannot be read ({error.strerror or error})."
             ) from error
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise StoreError(f"The picture {path} is damaged: its contents have changed.")
+            raise StoreError(f"The medium {path} is damaged: its contents have changed.")
         return data
 
     def remove_all_but(self, kept: frozenset[str]) -> int:
-        """Remove every medium whose digest is not in `kept`; return how many went."""
+        """Remove every medium whose digest is not in `kept`; return how many went.
+
+        What a crash left half written goes, too.
+        """
         removed = 0
         for path in self._folder.glob("??/*"):
-            if path.name not in kept and not path.name.startswith("."):
+            if path.name.startswith("."):
+                _remove_abandoned(path)
+            elif path.name not in kept:
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove a file that no process has written to for a while: none writes it any more."""
+    with contextlib.suppress(OSError):  # it was renamed or removed meanwhile
+        if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+            path.unlink()
 
 
 def _copy(media: Media, target: BinaryIO) -> None:
     """Copy a file that may be larger than the memory, and see that it is what it was."""
     assert media.file is not None
     digest = hashlib.sha256()
-    with media.file.open("rb") as source:
+    try:
+        source = media.file.open("rb")
+    except OSError as error:
+        why = error.strerror or error
+        raise StoreError(f"“{visible_line(media.name)}” is not there any more ({why}).") from error
+    with source:
         while piece := source.read(1 << 20):
             digest.update(piece)
             target.write(piece)

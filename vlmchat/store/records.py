@@ -66,7 +66,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class MediaUse:
-    """One place where a medium was attached; `size` is in bytes."""
+    """One place where a medium was attached.
+
+    Attributes:
+        size: bytes.
+        message: where it was attached.
+        kind: ``image`` or ``video``.
+    """
 
     sha256: str
     name: str
@@ -77,3 +83,4 @@ class MediaUse:
     message: int
     thread: int
     created: float
+    kind: str = "image"

@@ -400,8 +400,9 @@ class Store:
     def media_uses(self, limit: int = 10_000) -> list[MediaUse]:
         """Return every place where a medium was attached, newest first."""
         rows = self._read(
-            "SELECT p.media, p.name, d.mime, d.width, d.height, d.bytes, m.id, m.thread, m.created "
-            "FROM parts p JOIN media d ON d.sha256 = p.media JOIN messages m ON m.id = p.message "
+            "SELECT p.media, p.name, d.mime, d.width, d.height, d.bytes, m.id, m.thread, "
+            "m.created, p.kind FROM parts p JOIN media d ON d.sha256 = p.media "
+            "JOIN messages m ON m.id = p.message "
             "JOIN threads t ON t.id = m.thread WHERE t.deleted IS NULL "
             "ORDER BY m.created DESC, p.position LIMIT ?",
             (limit,),

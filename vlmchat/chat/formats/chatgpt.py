@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlmchat.chat.conversation import Conversation, Entry, Provenance
-from vlmchat.chat.formats.sources import Pictures
+from vlmchat.chat.formats.sources import Sources
 from vlmchat.chat.formats.values import BadRow, dict_of, short, text_of, time_of
 from vlmchat.chat.messages import ImagePart, Message, Part, Role, TextPart
 from vlmchat.errors import VlmchatError
@@ -29,7 +29,7 @@ class _Tree:
     """What is made of one conversation."""
 
     mapping: dict[str, Any]
-    pictures: Pictures
+    sources: Sources
     entries: list[Entry] = field(default_factory=list)
     # For each node that was passed, the entry that what follows it hangs below.
     nearest: dict[str, str | None] = field(default_factory=dict)
@@ -37,13 +37,13 @@ class _Tree:
     missing: int = 0
 
 
-def from_chatgpt(row: dict[str, Any], pictures: Pictures) -> tuple[Conversation, list[str]]:
+def from_chatgpt(row: dict[str, Any], sources: Sources) -> tuple[Conversation, list[str]]:
     """Return the conversation in an element of ``conversations.json``, and what was left out.
 
     Raises:
         BadRow: it is malformed, or has a cycle.
     """
-    tree = _Tree(dict_of(row.get("mapping"), "“mapping”"), pictures)
+    tree = _Tree(dict_of(row.get("mapping"), "“mapping”"), sources)
     _walk(tree)
     uid = row.get("conversation_id") or row.get("id")
     if not isinstance(uid, str) or not uid:
@@ -176,7 +176,7 @@ def _piece(tree: _Tree, item: dict[str, Any]) -> Part | None:
     pointer = item.get("asset_pointer")
     key = _POINTER.sub("", pointer).split("#")[0] if isinstance(pointer, str) else ""
     try:
-        media = tree.pictures.asset(key) if key else None
+        media = tree.sources.asset(key) if key else None
     except VlmchatError:
         media = None  # damaged, or no picture after all: the talk about it is worth keeping
     if media is None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from vlmchat.chat.conversation import Conversation, Entry, Provenance
+from vlmchat.chat.messages import Region, VideoPart
 from vlmchat.text import visible_line
 
 _STATES = {"stopped": "stopped", "failed": "broken off", "streaming": "still being written"}
@@ -70,6 +71,32 @@ def _pairs(values: Mapping[str, object]) -> list[tuple[str, str]]:
         for name, value in values.items()
         if value not in (None, "", [], {})
     ]
+
+
+def moment_of(seconds: float) -> str:
+    """Return a moment of a video as ``0:05.2`` or ``1:02:03``, to a tenth of a second."""
+    tenths = round(seconds * 10)
+    hours, minutes, rest = tenths // 36000, tenths // 600 % 60, tenths % 600
+    shown = f"{rest // 10:02d}" + (f".{rest % 10}" if rest % 10 else "")
+    return f"{hours}:{minutes:02d}:{shown}" if hours else f"{minutes}:{shown}"
+
+
+def length_line(part: VideoPart) -> str:
+    """Return how long a video is and how many frames of it the model got, on one line."""
+    many, duration = len(part.clip.times), part.clip.duration
+    frames = "1 frame" if many == 1 else f"{many} frames"
+    return frames if duration is None else f"{moment_of(duration)} long, {frames}"
+
+
+def frames_line(part: VideoPart) -> str:
+    """Return `length_line`, and when the frames are shown."""
+    return f"{length_line(part)} at {', '.join(map(moment_of, part.clip.times))}"
+
+
+def region_line(region: Region) -> str:
+    """Return which part of a picture was meant, on one line."""
+    at = f"{region.left}, {region.top}"
+    return f"the part of {region.width} × {region.height} pixels at {at}"
 
 
 def children_of(conversation: Conversation) -> dict[str | None, list[Entry]]:

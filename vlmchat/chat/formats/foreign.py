@@ -7,13 +7,14 @@ Sources: OpenAI's chat-completions reference; the dataset formats of TRL's docum
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from vlmchat.chat.conversation import Author, Conversation, Entry, Label
-from vlmchat.chat.formats.parts import message_of, picture_of
-from vlmchat.chat.formats.sources import Pictures
+from vlmchat.chat.formats.parts import Kind, Waiting, message_of, picture_of, video_of
+from vlmchat.chat.formats.sources import Sources
 from vlmchat.chat.formats.values import (
     BadRow,
     dict_of,
@@ -22,21 +23,19 @@ from vlmchat.chat.formats.values import (
     time_of,
     title_from,
 )
-from vlmchat.chat.messages import ImagePart, Message, Part, TextPart
+from vlmchat.chat.messages import Attachment, ImagePart, Message, Part, TextPart
 
-_MARK = "<image>"
+_MARKS: dict[Kind, str] = {"image": "<image>", "video": "<video>"}
 _CREATED = ("created", "created_at", "create_time", "timestamp")
 _UPDATED = ("updated", "updated_at", "update_time")
 
 
-def from_messages(row: dict[str, Any], pictures: Pictures) -> Conversation:
-    """Return the conversation in a row with ``messages``, and ``images`` if it has them."""
-    images = _images(row)
-    messages = _typed(list_of(row.get("messages"), "“messages”"), images, pictures)
-    return _linear(row, messages)
+def from_messages(row: dict[str, Any], sources: Sources) -> Conversation:
+    """Return the conversation in a row with ``messages``, and ``images`` or ``videos``."""
+    return _linear(row, _typed(list_of(row.get("messages"), "“messages”"), row, sources))
 
 
-def from_turns(row: dict[str, Any], pictures: Pictures) -> Conversation:
+def from_turns(row: dict[str, Any], sources: Sources) -> Conversation:
     """Return the conversation in a row with ``conversations``: ShareGPT, LLaVA."""
     messages: list[Message] = []
     for item in list_of(row.get("conversations"), "“conversations”"):
@@ -48,23 +47,20 @@ def from_turns(row: dict[str, Any], pictures: Pictures) -> Conversation:
         messages.append(Message(role, (TextPart(text),)))
     if isinstance(system := row.get("system"), str) and system:
         messages.insert(0, Message("system", (TextPart(system),)))
-    media = [ImagePart(picture_of(item, pictures)) for item in _images(row)]
-    return _linear(row, _placed(messages, media))
+    return _linear(row, _placed(messages, _beside(row), sources))
 
 
-def from_training(row: dict[str, Any], pictures: Pictures) -> Conversation:
+def from_training(row: dict[str, Any], sources: Sources) -> Conversation:
     """Return the conversation in a row of TRL's that trains by completions or preferences.
 
     ``completion`` with ``label`` becomes a reply that is good or bad; ``chosen`` and ``rejected``
     become siblings, one better than the other.
     """
     names = ("chosen", "rejected") if "chosen" in row else ("completion",)
-    waiting = _Waiting(_images(row))
-    prompt = _side(row, "prompt", "user", pictures, waiting)
-    sides = [_side(row, name, "assistant", pictures, waiting) for name in names]
-    if waiting.left:  # TRL puts them before the first question
-        media = [ImagePart(picture_of(item, pictures)) for item in waiting.left]
-        prompt = _placed(prompt, media)
+    waiting = _beside(row)
+    prompt = _side(row, "prompt", "user", sources, waiting)
+    sides = [_side(row, name, "assistant", sources, waiting) for name in names]
+    prompt = _placed(prompt, waiting, sources)  # TRL puts them before the first question
     if not all(sides):
         raise BadRow(f"There is no message under “{names[0]}” or “{names[-1]}”.")
     conversation = _linear(row, [*prompt, *sides[0]])
@@ -82,13 +78,13 @@ def from_training(row: dict[str, Any], pictures: Pictures) -> Conversation:
 
 
 def _side(
-    row: dict[str, Any], name: str, role: str, pictures: Pictures, waiting: "_Waiting"
+    row: dict[str, Any], name: str, role: str, sources: Sources, waiting: Waiting
 ) -> list[Message]:
     value = row.get(name)
     if isinstance(value, str):
         value = [{"role": role, "content": value}]
     items = list_of(value, f"“{name}”")
-    return [message_of(item, pictures, waiting) for item in items]
+    return [message_of(item, sources, waiting) for item in items]
 
 
 def _labelled(entry: Entry, label: Label) -> Entry:
@@ -99,70 +95,74 @@ def _with(conversation: Conversation, entries: Sequence[Entry]) -> Conversation:
     return replace(conversation, entries=tuple(entries))
 
 
-class _Waiting(Iterator[object]):
-    """The pictures of a row that no part has taken yet."""
-
-    def __init__(self, images: Sequence[object]) -> None:
-        self.left = list(images)
-
-    def __next__(self) -> object:
-        if not self.left:
-            raise StopIteration
-        return self.left.pop(0)
-
-
-def _images(row: dict[str, Any]) -> list[object]:
-    if row.get("video") or row.get("videos"):
-        raise BadRow("It has a video, and videos are not supported yet.")
-    found: list[object] = []
-    for name in ("images", "image"):
-        value = row.get(name)
-        if value is not None:
-            found += value if isinstance(value, list) else [value]
-    return found
+def _beside(row: dict[str, Any]) -> Waiting:
+    """Return the media that a row lists beside what is said."""
+    found: dict[str, list[object]] = {"image": [], "video": []}
+    for kind in found:
+        for name in (f"{kind}s", kind):
+            value = row.get(name)
+            if value is not None:
+                found[kind] += value if isinstance(value, list) else [value]
+    return Waiting(found["image"], found["video"])
 
 
-def _typed(rows: list[Any], images: Sequence[object], pictures: Pictures) -> list[Message]:
-    waiting = _Waiting(images)
-    messages = [message_of(item, pictures, waiting) for item in rows]
-    if not waiting.left:
+def _typed(rows: list[Any], row: dict[str, Any], sources: Sources) -> list[Message]:
+    waiting, whole = _beside(row), _beside(row)
+    messages = [message_of(item, sources, waiting) for item in rows]
+    for kind, items in whole.left.items():
+        left = len(waiting.left[kind])
+        if 0 < left < len(items):
+            what = "pictures" if kind == "image" else "videos"
+            raise BadRow(
+                f"“{kind}s” has {len(items)} {what}, and the messages have a place for "
+                f"{len(items) - left}."
+            )
+    return _placed(messages, waiting, sources)
+
+
+def _placed(messages: list[Message], waiting: Waiting, sources: Sources) -> list[Message]:
+    """Put media where ``<image>`` or ``<video>`` stands, else before the first question."""
+    media: dict[Kind, list[Attachment]] = {
+        "image": [ImagePart(picture_of(item, sources)) for item in waiting.left["image"]],
+        "video": [video_of(item, sources) for item in waiting.left["video"]],
+    }
+    marked: dict[str, Iterator[Attachment]] = {}
+    first: list[Attachment] = []
+    for kind, items in media.items():
+        mark = _MARKS[kind]
+        marks = sum(message.text.count(mark) for message in messages) if items else 0
+        if marks not in (0, len(items)):
+            what = "pictures" if kind == "image" else "videos"
+            raise BadRow(f"There are {len(items)} {what}, and {mark} stands {marks} times.")
+        if marks:
+            marked[mark] = iter(items)
+        else:
+            first += items
+    if marked:
+        messages = [_split(message, marked) for message in messages]
+    if not first:
         return messages
-    if len(waiting.left) < len(images):
-        raise BadRow(
-            f"“images” has {len(images)} pictures, and the messages have a place for "
-            f"{len(images) - len(waiting.left)}."
-        )
-    return _placed(messages, [ImagePart(picture_of(item, pictures)) for item in images])
-
-
-def _placed(messages: list[Message], media: list[ImagePart]) -> list[Message]:
-    """Put pictures where ``<image>`` stands; before the first question where it stands nowhere."""
-    if not media:
-        return messages
-    marks = sum(message.text.count(_MARK) for message in messages)
-    if marks not in (0, len(media)):
-        raise BadRow(f"There are {len(media)} pictures, and {_MARK} stands {marks} times.")
-    if marks:
-        rest = iter(media)
-        return [_split(message, rest) for message in messages]
     for index, message in enumerate(messages):
         if message.role == "user":
-            placed = Message("user", (*media, *message.parts))
+            placed = Message("user", (*first, *message.parts))
             return [*messages[:index], placed, *messages[index + 1 :]]
-    raise BadRow("There are pictures, and nobody asks anything.")
+    what = "videos" if not media["image"] else "pictures"
+    raise BadRow(f"There are {what}, and nobody asks anything.")
 
 
-def _split(message: Message, media: Iterator[ImagePart]) -> Message:
+def _split(message: Message, marked: dict[str, Iterator[Attachment]]) -> Message:
+    pattern = re.compile("|".join(map(re.escape, marked)))
     parts: list[Part] = []
     for part in message.parts:
-        if not isinstance(part, TextPart) or _MARK not in part.text:
+        if not isinstance(part, TextPart) or not pattern.search(part.text):
             parts.append(part)
             continue
-        for number, text in enumerate(part.text.split(_MARK)):
+        texts, marks = pattern.split(part.text), pattern.findall(part.text)
+        for number, text in enumerate(texts):
             if number:
-                parts.append(next(media))
+                parts.append(next(marked[marks[number - 1]]))
                 text = text.removeprefix("\n")  # noqa: PLW2901 - the mark's own line end
-            text = text.removesuffix("\n") if number < part.text.count(_MARK) else text  # noqa: PLW2901
+            text = text.removesuffix("\n") if number < len(marks) else text  # noqa: PLW2901
             if text:
                 parts.append(TextPart(text))
     return Message(message.role, tuple(parts))

@@ -1,4 +1,7 @@
-"""One HTML file for people to read: pictures inside, every branch, nothing fetched, no scripts."""
+"""One HTML file for people to read: pictures inside, every branch, nothing fetched, no scripts.
+
+Of a video there are the frames that the model got, each with its time.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +14,18 @@ from vlmchat.chat.formats.described import (
     children_of,
     date_of,
     facts_of,
+    frames_line,
+    length_line,
+    moment_of,
     newest_chain,
+    region_line,
     remarks_of,
     speaker_of,
     title_of,
 )
-from vlmchat.chat.formats.values import Link
-from vlmchat.chat.messages import Media, TextPart
+from vlmchat.chat.formats.values import Link, Views
+from vlmchat.chat.messages import ImagePart, Media, VideoPart
+from vlmchat.errors import VlmchatError
 from vlmchat.text import visible, visible_line
 
 # Nothing is ever loaded from elsewhere, whatever a model has written.
@@ -35,7 +43,9 @@ article.user { background: var(--you); } article.system { border-left-style: dot
 .about, .remarks, summary, dl { color: var(--soft); font-size: .875rem; }
 .said { white-space: pre-wrap; } a { color: var(--link); }
 img { max-width: 100%; max-height: 24rem; height: auto; display: block; margin: .4rem 0; }
-figure { margin: 0; } figcaption { color: var(--soft); font-size: .8rem; }
+figure { margin: 0; } .frames { display: flex; flex-wrap: wrap; gap: .5rem; }
+.frames figure { max-width: 10rem; } .frames img { margin: .2rem 0; }
+figcaption { color: var(--soft); font-size: .8rem; }
 pre { overflow-x: auto; border: 1px solid var(--edge); padding: .6rem; white-space: pre; }
 table { border-collapse: collapse; } td, th { border: 1px solid var(--edge); padding: .2rem .5rem; }
 details.branch { border: 1px dashed var(--edge); padding: .2rem .8rem; margin: .5rem 0; }
@@ -54,8 +64,16 @@ class _Chain:
 _Piece: TypeAlias = str | Entry | _Chain
 
 
-def html_chunks(conversations: Iterable[Conversation], link: Link) -> Iterator[str]:
-    """Yield the file piece by piece; `link` is to return data: URLs."""
+def html_chunks(
+    conversations: Iterable[Conversation], link: Link, views: Views | None = None
+) -> Iterator[str]:
+    """Yield the file piece by piece.
+
+    Args:
+        conversations: what is written.
+        link: is to return data: URLs.
+        views: shows frames and cut-outs; without, words say which they are.
+    """
     found = list(conversations)
     title = title_of(found[0]) if len(found) == 1 else f"{len(found)} conversations"
     yield (
@@ -66,7 +84,7 @@ def html_chunks(conversations: Iterable[Conversation], link: Link) -> Iterator[s
     )
     for conversation in found:
         yield "<section>\n" + _head(conversation)
-        yield from _tree(conversation, link)
+        yield from _tree(conversation, link, views)
         yield "</section>\n"
     yield "</body>\n</html>\n"
 
@@ -81,7 +99,7 @@ def _head(conversation: Conversation) -> str:
     return f'{head}<article class="system"><h2>System</h2><p class="said">{said}</p></article>\n'
 
 
-def _tree(conversation: Conversation, link: Link) -> Iterator[str]:
+def _tree(conversation: Conversation, link: Link, views: Views | None) -> Iterator[str]:
     """Yield the current path, with the branches that leave it folded where they leave it.
 
     Trees can be deeper than Python may call, so what is left to write is kept in a list.
@@ -96,7 +114,7 @@ def _tree(conversation: Conversation, link: Link) -> Iterator[str]:
         if isinstance(piece, str):
             yield piece
         elif isinstance(piece, Entry):
-            yield from _entry(piece, link)
+            yield from _entry(piece, link, views)
         else:
             chain = newest_chain(piece.start, children)
             waiting += reversed(_chain(chain, children, siblings_of_first=False))
@@ -125,12 +143,14 @@ def _chain(
     return pieces
 
 
-def _entry(entry: Entry, link: Link) -> Iterator[str]:
+def _entry(entry: Entry, link: Link, views: Views | None) -> Iterator[str]:
     role = entry.message.role
     yield f'<article class="{role}">\n<h2>{escape(speaker_of(entry))}</h2>\n'
     for part in entry.message.parts:
-        if not isinstance(part, TextPart):
-            yield _picture(part.media, link)
+        if isinstance(part, VideoPart):
+            yield _video(part, link, views)
+        elif isinstance(part, ImagePart):
+            yield _picture(part, link, views)
         elif part.text.strip():
             text = visible(part.text)
             typed = f'<p class="said">{escape(text)}</p>\n'
@@ -144,11 +164,40 @@ def _entry(entry: Entry, link: Link) -> Iterator[str]:
     yield "</article>\n"
 
 
-def _picture(media: Media, link: Link) -> str:
-    name = escape(visible_line(media.name))
+def _picture(part: ImagePart, link: Link, views: Views | None) -> str:
+    media, name = part.media, visible_line(part.media.name)
+    if part.region is None:
+        return _figure(media, link, name, name)
+    caption = f"{name}: {region_line(part.region)}"
+    if views is not None:
+        return _figure(views.cut(part), link, name, caption)
+    return _figure(media, link, name, caption)
+
+
+def _figure(media: Media, link: Link, name: str, caption: str) -> str:
     size = f'width="{media.width}" height="{media.height}"'
-    image = f'<img src="{escape(link(media))}" alt="{name}" {size}>'
-    return f"<figure>{image}<figcaption>{name}</figcaption></figure>\n"
+    image = f'<img src="{escape(link(media))}" alt="{escape(name)}" {size}>'
+    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>\n"
+
+
+def _video(part: VideoPart, link: Link, views: Views | None) -> str:
+    """Return the frames the model got, each with its time; words where they cannot be shown."""
+    name = visible_line(part.media.name)
+    caption, frames = f"{name}: {frames_line(part)}", ""
+    if views is not None:
+        try:
+            shown = views.storyboard(part)
+        except VlmchatError as error:  # the talk about it is worth keeping
+            caption = f"{caption}. {visible_line(str(error))}"
+        else:
+            moments = [moment_of(time) for time in part.clip.times]
+            frames = "".join(
+                _figure(frame, link, f"{name} at {moment}", moment)
+                for frame, moment in zip(shown, moments, strict=False)
+            )
+            frames = f'<div class="frames">{frames}</div>'
+            caption = f"{name}: {length_line(part)}"
+    return f"<figure>{frames}<figcaption>{escape(caption)}</figcaption></figure>\n"
 
 
 @cache

@@ -6,9 +6,16 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 from vlmchat.chat.conversation import Conversation, Entry
-from vlmchat.chat.formats.described import date_of, remarks_of, speaker_of, title_of
+from vlmchat.chat.formats.described import (
+    date_of,
+    frames_line,
+    region_line,
+    remarks_of,
+    speaker_of,
+    title_of,
+)
 from vlmchat.chat.formats.values import Link
-from vlmchat.chat.messages import TextPart
+from vlmchat.chat.messages import Attachment, TextPart, VideoPart
 from vlmchat.text import visible, visible_line
 
 _SPECIAL = re.compile(r"[\\`*_\[\]<>#|~&$]")
@@ -57,12 +64,21 @@ def _entry(entry: Entry, link: Link) -> Iterator[str]:
         if isinstance(part, TextPart):
             yield f"\n{spoken(part.text)}\n" if part.text.strip() else ""
         else:
-            url = link(part.media)
-            target = url if url.startswith("data:") else quote(url)
-            yield f"\n![{_escaped(visible_line(part.media.name))}]({target})\n"
+            yield _medium(part, link)
     remarks = remarks_of(entry)
     if remarks:
         yield f"\n*({', '.join(remarks)})*\n"
+
+
+def _medium(part: Attachment, link: Link) -> str:
+    """Return a picture, or a link to a video, with what of it was meant."""
+    url = link(part.media)
+    target = url if url.startswith("data:") else quote(url)
+    name = _escaped(visible_line(part.media.name))
+    if isinstance(part, VideoPart):
+        return f"\n[Video: {name}]({target})\n\n*({frames_line(part)})*\n"
+    region = f"\n*({region_line(part.region)})*\n" if part.region is not None else ""
+    return f"\n![{name}]({target})\n{region}"
 
 
 def _escaped(text: str) -> str:

@@ -1,7 +1,7 @@
 """Our own formats, which lose nothing: JSON, and JSONL in the chat format of the SmolVLM course.
 
 JSON: ``{"format": "vlmchat", "version": 1, "conversations": […], "media": {SHA-256: …}}``. Every
-entry of the tree is listed, parents first; each picture is there once.
+entry of the tree is listed, parents first; each medium is there once.
 
 JSONL: one conversation a line, ``{"messages": […], "vlmchat": {…}}``. ``messages`` is the path the
 conversation was left at, for any program to read; ``vlmchat`` has the rest. What is said on the
@@ -22,8 +22,16 @@ from vlmchat.chat.conversation import (
     Provenance,
     State,
 )
-from vlmchat.chat.formats.parts import content_of, message_of, parts_of, region_of
-from vlmchat.chat.formats.sources import Pictures
+from vlmchat.chat.formats.parts import (
+    clip_row,
+    content_of,
+    lasting,
+    message_of,
+    parts_of,
+    region_of,
+    times_of,
+)
+from vlmchat.chat.formats.sources import Sources
 from vlmchat.chat.formats.values import (
     BadRow,
     Link,
@@ -102,7 +110,7 @@ def provenance_row(made: Provenance) -> _Json:
 
 
 def record(conversation: Conversation) -> _Json:
-    """Return a conversation as our JSON has it; pictures are named by their SHA-256."""
+    """Return a conversation as our JSON has it; media are named by their SHA-256."""
     entries = [
         _about_entry(entry)
         | {"role": entry.message.role, "parts": [_part_row(part) for part in entry.message.parts]}
@@ -116,13 +124,8 @@ def _part_row(part: Part) -> _Json:
         return {"type": "text", "text": part.text}
     media = part.media
     if isinstance(part, VideoPart):
-        return {
-            "type": "video",
-            "media": media.sha256,
-            "name": media.name,
-            "times": list(part.clip.times),
-            "duration": part.clip.duration,
-        }
+        named = {"type": "video", "media": media.sha256, "name": media.name}
+        return named | clip_row(part.clip)
     return {
         "type": "image",
         "media": media.sha256,
@@ -133,12 +136,12 @@ def _part_row(part: Part) -> _Json:
 
 
 def media_row(media: Media) -> _Json:
-    """Return what is known of a picture."""
+    """Return what is known of a picture or a video."""
     return {name: getattr(media, name) for name in ("mime", "width", "height", "size")}
 
 
 def json_chunks(conversations: Iterable[Conversation], link: Link) -> Iterator[str]:
-    """Yield our JSON piece by piece: one picture at a time is in memory."""
+    """Yield our JSON piece by piece: one medium at a time is in memory."""
     found: dict[str, Media] = {}
     yield f'{{"format": "vlmchat", "version": {VERSION},\n"conversations": [\n'
     for number, conversation in enumerate(conversations):
@@ -186,25 +189,38 @@ def message_row(message: Message, link: Link) -> _Json:
 
 
 class MediaTable:
-    """The pictures of a JSON file of ours, made when an entry refers to them."""
+    """The media of a JSON file of ours, made when an entry refers to them."""
 
-    def __init__(self, rows: _Json, pictures: Pictures) -> None:
+    def __init__(self, rows: _Json, sources: Sources) -> None:
         self._rows = rows
-        self._pictures = pictures
+        self._sources = sources
         self._made: dict[str, Media] = {}
 
     def get(self, digest: str, name: str) -> Media:
         """Return the picture with that SHA-256 under the name it was attached by."""
         if digest not in self._made:
-            row = dict_of(self._rows.get(digest), f"The picture {short(digest)} under “media”")
-            url = row.get("data", row.get("path"))
-            if not isinstance(url, str):
-                raise BadRow(f"The picture {short(digest)} has neither “data” nor “path”.")
-            media = self._pictures.get(url, name)
-            if media.sha256 != digest:
-                raise BadRow(f"The picture {short(digest)} is not what it was: it was changed.")
-            self._made[digest] = media
+            url = self._url(digest, "picture")
+            self._made[digest] = _unchanged(self._sources.get(url, name), digest, "picture")
         return replace(self._made[digest], name=name)
+
+    def video(self, digest: str, name: str, times: tuple[float, ...] | None) -> VideoPart:
+        """Return the video with that SHA-256; without times its frames are chosen anew."""
+        part = self._sources.video(self._url(digest, "video"), name, times)
+        _unchanged(part.media, digest, "video")
+        return part
+
+    def _url(self, digest: str, what: str) -> str:
+        row = dict_of(self._rows.get(digest), f"The {what} {short(digest)} under “media”")
+        url = row.get("data", row.get("path"))
+        if not isinstance(url, str):
+            raise BadRow(f"The {what} {short(digest)} has neither “data” nor “path”.")
+        return url
+
+
+def _unchanged(media: Media, digest: str, what: str) -> Media:
+    if media.sha256 != digest:
+        raise BadRow(f"The {what} {short(digest)} is not what it was: it was changed.")
+    return media
 
 
 def check_version(row: Mapping[str, Any]) -> None:
@@ -242,10 +258,13 @@ def _part(row: _Json, media: MediaTable) -> Part:
         picture = media.get(text_of(row, "media"), text_of(row, "name"))
         edges = row.get("region")  # absent in what older versions wrote, and for whole pictures
         return ImagePart(picture, detail, None if edges is None else region_of(edges, picture))
+    if kind == "video":
+        named = text_of(row, "media"), text_of(row, "name")
+        return lasting(media.video(*named, times_of(row)), row)
     raise BadRow(f"A part of the type “{short(kind)}” is not supported.")
 
 
-def from_jsonl(row: _Json, pictures: Pictures) -> Conversation:
+def from_jsonl(row: _Json, sources: Sources) -> Conversation:
     """Return the conversation in a line of our JSONL."""
     rest = dict_of(row["vlmchat"], "“vlmchat”")
     check_version(rest)
@@ -258,11 +277,11 @@ def from_jsonl(row: _Json, pictures: Pictures) -> Conversation:
 
     system = ""
     if rest.get("system_at") is not None:
-        parts = parts_of(said(rest["system_at"]).get("content"), pictures)
+        parts = parts_of(said(rest["system_at"]).get("content"), sources)
         system = "\n\n".join(part.text for part in parts if isinstance(part, TextPart))
     found = [dict_of(item, "An entry") for item in list_of(rest.get("entries"), "“entries”")]
     entries = [
-        (item, message_of(said(item["at"]) if "at" in item else item.get("message"), pictures))
+        (item, message_of(said(item["at"]) if "at" in item else item.get("message"), sources))
         for item in found
     ]
     return _conversation(rest, system, entries)

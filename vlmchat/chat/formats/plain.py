@@ -6,11 +6,13 @@ from vlmchat.chat.conversation import Conversation, Entry
 from vlmchat.chat.formats.described import (
     children_of,
     date_of,
+    frames_line,
+    region_line,
     remarks_of,
     speaker_of,
     title_of,
 )
-from vlmchat.chat.messages import TextPart
+from vlmchat.chat.messages import Attachment, TextPart, VideoPart
 from vlmchat.text import visible_line
 
 
@@ -36,9 +38,16 @@ def plain_lines(conversation: Conversation, safe: Callable[[str], str]) -> Itera
             if isinstance(part, TextPart):
                 yield safe(part.text)
             else:
-                media = part.media
-                size = f"{media.width} × {media.height}"
-                yield f"(picture: {visible_line(media.name)}, {size})"
+                yield _named(part)
+
+
+def _named(part: Attachment) -> str:
+    media = part.media
+    about = f"{visible_line(media.name)}, {media.width} × {media.height}"
+    if isinstance(part, VideoPart):
+        return f"(video: {about}, {frames_line(part)})"
+    region = f", {region_line(part.region)}" if part.region is not None else ""
+    return f"(picture: {about}{region})"
 
 
 def tree_lines(conversation: Conversation) -> Iterator[str]:

@@ -3,14 +3,14 @@
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 
 from vlmchat.chat.conversation import Conversation
 from vlmchat.chat.formats import chatgpt, foreign, own
-from vlmchat.chat.formats.sources import Archive, Files, Folder, Pictures, read_file
+from vlmchat.chat.formats.sources import Archive, Files, Folder, Sources, read_file
 from vlmchat.chat.formats.values import (
     DEFAULT_LIMITS,
     BadRow,
@@ -18,6 +18,7 @@ from vlmchat.chat.formats.values import (
     Limits,
     MakeMedia,
     Problem,
+    Videos,
     dict_of,
     list_of,
     short,
@@ -28,6 +29,7 @@ from vlmchat.errors import VlmchatError
 _SPACE = " \t\r\n"
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _EXPORTED = re.compile(r"conversations(-\d+)?\.json", re.IGNORECASE)
+_MakeSources: TypeAlias = Callable[[Files], Sources]
 KNOWN = (
     "JSON or JSONL of vlmchat, chat messages (OpenAI, TRL, SmolVLM course), ShareGPT, LLaVA, "
     "or ChatGPT's export"
@@ -63,7 +65,7 @@ class _Row:
 class _Reader:
     """What has been read so far."""
 
-    pictures: Pictures
+    sources: Sources
     conversations: list[Conversation] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -73,32 +75,40 @@ class _Reader:
 
 
 def read_conversations(
-    path: Path, make_media: MakeMedia, limits: Limits = DEFAULT_LIMITS
+    path: Path,
+    make_media: MakeMedia,
+    limits: Limits = DEFAULT_LIMITS,
+    videos: Videos | None = None,
 ) -> ImportReport:
     """Read every conversation in a file, an archive of ChatGPT's, or its folder.
 
     Text that UTF-8 cannot hold (half a surrogate pair, written as an escape) becomes U+FFFD.
 
     Args:
-        path: the file; paths of pictures in it are relative to its folder.
+        path: the file; paths of media in it are relative to its folder.
         make_media: checks the bytes of a picture.
         limits: what is refused.
+        videos: how videos are read; rows that have some are problems without.
 
     Returns:
         What could be read, and a problem for each row that could not.
     """
     shown = str(path)
+
+    def sources(files: Files) -> Sources:
+        return Sources(files, make_media, limits, videos)
+
     try:
         if path.is_dir():
-            return _folder(path, make_media, limits)
+            return _folder(path, sources, limits)
         # Asked before it is opened: opening a pipe would wait for somebody to write into it.
         if path.exists() and not path.is_file():
             raise BadRow("it is not a regular file.")
         with path.open("rb") as file:
             packed = file.read(4) == b"PK\x03\x04"
         if packed:
-            return _archive(path, make_media, limits)
-        reader = _Reader(Pictures(Folder(path.parent, limits), make_media, limits))
+            return _archive(path, sources, limits)
+        reader = _Reader(sources(Folder(path.parent, limits)))
         _read_text(reader, shown, read_file(path, limits.max_bytes))
     except FileNotFoundError:
         return ImportReport(problems=(Problem(shown, None, "it does not exist: check the path."),))
@@ -111,17 +121,17 @@ def read_conversations(
     return reader.report()
 
 
-def _folder(path: Path, make_media: MakeMedia, limits: Limits) -> ImportReport:
+def _folder(path: Path, sources: _MakeSources, limits: Limits) -> ImportReport:
     found = sorted(item for item in path.iterdir() if _EXPORTED.fullmatch(item.name))
     if not found:
         raise BadRow("it is a folder without conversations.json: name a file in it.")
-    reader = _Reader(Pictures(Folder(path, limits), make_media, limits))
+    reader = _Reader(sources(Folder(path, limits)))
     for item in found:
         _read_text(reader, str(item), read_file(item, limits.max_bytes))
     return reader.report()
 
 
-def _archive(path: Path, make_media: MakeMedia, limits: Limits) -> ImportReport:
+def _archive(path: Path, sources: _MakeSources, limits: Limits) -> ImportReport:
     try:
         with zipfile.ZipFile(path) as opened:
             archive = Archive(opened, limits)
@@ -130,8 +140,7 @@ def _archive(path: Path, make_media: MakeMedia, limits: Limits) -> ImportReport:
             )
             if not found:
                 raise BadRow("it is an archive without conversations.json.")
-            files: Files = archive
-            reader = _Reader(Pictures(files, make_media, limits))
+            reader = _Reader(sources(archive))
             texts = [(name, archive.read(name, limits.max_bytes)) for name in found]
             archive.inside = str(PurePosixPath(found[0]).parent).removeprefix(".")
             for name, data in texts:
@@ -283,7 +292,7 @@ def _take(reader: _Reader, file: str, row: _Row) -> None:
         _take_ours(reader, file, row)
         return
     try:
-        conversation, notes = _conversation(row.value, reader.pictures)
+        conversation, notes = _conversation(row.value, reader.sources)
     except VlmchatError as error:
         reader.problems.append(row.problem(file, str(error)))
     except RecursionError as error:
@@ -296,7 +305,7 @@ def _take(reader: _Reader, file: str, row: _Row) -> None:
 def _take_ours(reader: _Reader, file: str, row: _Row) -> None:
     try:
         own.check_version(row.value)
-        media = own.MediaTable(dict_of(row.value.get("media", {}), "“media”"), reader.pictures)
+        media = own.MediaTable(dict_of(row.value.get("media", {}), "“media”"), reader.sources)
         found = list_of(row.value.get("conversations"), "“conversations”")
     except VlmchatError as error:
         reader.problems.append(row.problem(file, str(error)))
@@ -310,17 +319,17 @@ def _take_ours(reader: _Reader, file: str, row: _Row) -> None:
             reader.problems.append(row.problem(file, reason))
 
 
-def _conversation(value: object, pictures: Pictures) -> tuple[Conversation, list[str]]:
+def _conversation(value: object, sources: Sources) -> tuple[Conversation, list[str]]:
     row = dict_of(value, "The row")
     if isinstance(row.get("vlmchat"), dict):
-        return own.from_jsonl(row, pictures), []
+        return own.from_jsonl(row, sources), []
     if "mapping" in row:
-        return chatgpt.from_chatgpt(row, pictures)
+        return chatgpt.from_chatgpt(row, sources)
     if "conversations" in row:
-        return foreign.from_turns(row, pictures), []
+        return foreign.from_turns(row, sources), []
     if "messages" in row:
-        return foreign.from_messages(row, pictures), []
+        return foreign.from_messages(row, sources), []
     if "prompt" in row and ("completion" in row or "chosen" in row):
-        return foreign.from_training(row, pictures), []
+        return foreign.from_training(row, sources), []
     keys = ", ".join(short(key) for key in list(row)[:5])
     raise BadRow(f"The row has {keys or 'nothing'}; what is read is {KNOWN}.")

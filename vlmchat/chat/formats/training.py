@@ -2,8 +2,9 @@
 
 ``sft`` rows are in the chat format of the SmolVLM course; ``kto`` and ``preference`` rows are in
 TRL's conversational format (unpaired preference, and preference with an explicit prompt), with the
-pictures of the prompt in ``images`` and a place for each in its message. ``source`` says which
-conversation and message a row comes from.
+pictures of the prompt in ``images`` and a place for each in its message; videos are parts with
+their path and the times of their frames, cropped pictures have their ``region``. ``source`` says
+which conversation and message a row comes from.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,8 +12,9 @@ from typing import Any, Literal, TypeAlias
 
 from vlmchat.chat.conversation import Conversation, Entry
 from vlmchat.chat.formats.own import dumps, message_row
+from vlmchat.chat.formats.parts import video_row
 from vlmchat.chat.formats.values import Link
-from vlmchat.chat.messages import Media, Message, TextPart
+from vlmchat.chat.messages import Media, Message, TextPart, VideoPart
 
 Training: TypeAlias = Literal["sft", "kto", "preference"]
 _Row: TypeAlias = dict[str, Any]
@@ -144,7 +146,11 @@ def _preference(tree: _Tree, link: Link) -> Iterator[_Row]:
 
 
 def _typed(messages: Iterable[Message], link: Link) -> tuple[list[_Row], list[str]]:
-    """Return messages with a bare ``image`` part for each picture, and the pictures in order."""
+    """Return messages with an ``image`` part for each picture, and the pictures in order.
+
+    TRL fills the parts from the list; what it does not know (the region that was meant, videos
+    with their frames) stands in the part itself.
+    """
     media: list[Media] = []
     rows: list[_Row] = []
     for message in messages:
@@ -152,8 +158,11 @@ def _typed(messages: Iterable[Message], link: Link) -> tuple[list[_Row], list[st
         for part in message.parts:
             if isinstance(part, TextPart):
                 content.append({"type": "text", "text": part.text})
+            elif isinstance(part, VideoPart):
+                content.append(video_row(part, link))
             else:
-                content.append({"type": "image"})
+                region = {} if part.region is None else {"region": list(part.region.edges)}
+                content.append({"type": "image"} | region)
                 media.append(part.media)
         rows.append({"role": message.role, "content": content})
     return rows, [link(item) for item in media]

@@ -4,16 +4,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from vlmchat.chat.conversation import Conversation
-from vlmchat.chat.messages import Media, Role
+from vlmchat.chat.messages import ImagePart, Media, Role, VideoPart
 from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
 
 # Checks the bytes of a file and makes them a picture; gets the file's name for its errors.
 MakeMedia: TypeAlias = Callable[[bytes, str], Media]
-# What stands in a written file for a picture: a data: URL, or a path relative to the file.
+# Opens the video at a path with these frames, or with those that the rules choose.
+OpenVideo: TypeAlias = Callable[[Path, tuple[float, ...] | None], VideoPart]
+# What stands in a written file for a picture or a video: a data: URL, or a path relative to the
+# file.
 Link: TypeAlias = Callable[[Media], str]
 
 TITLE = 60
@@ -69,6 +73,35 @@ class ImportReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Videos:
+    """How videos are read.
+
+    Attributes:
+        open: looks into a file; what it raises is told with the row.
+        scratch: an empty folder for videos that come packed or written as text; it has to stay
+            until what was read is stored.
+        max_frames: the most frames a row may name.
+    """
+
+    open: OpenVideo
+    scratch: Path
+    max_frames: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What the readable formats show of media, made by whoever can decode.
+
+    Attributes:
+        storyboard: small pictures of the frames of a video, in order.
+        cut: the part of a picture that was meant, as a picture of its own.
+    """
+
+    storyboard: Callable[[VideoPart], list[Media]]
+    cut: Callable[[ImagePart], Media]
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a file may cost before it is refused.
 
@@ -76,12 +109,16 @@ class Limits:
         max_bytes: size of the file of conversations; unpacked, where it is packed.
         max_picture_bytes: size of one picture.
         max_held_bytes: all pictures that come in the file itself and are held in memory.
+        max_video_bytes: size of one video.
+        max_unpacked_bytes: all videos that come packed or as text and are unpacked to the disk.
         max_files: files of an archive, or of a folder that pictures are looked up in.
     """
 
     max_bytes: int = 1_000_000_000
     max_picture_bytes: int = 200_000_000
     max_held_bytes: int = 2_000_000_000
+    max_video_bytes: int = 20_000_000_000
+    max_unpacked_bytes: int = 20_000_000_000
     max_files: int = 200_000
 
 

@@ -1,9 +1,10 @@
 """Writes conversations to a file: whole or not at all, and never over another file unasked."""
 
 import contextlib
+import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -11,10 +12,11 @@ from typing import Literal, TypeAlias, get_args
 from vlmchat.chat.conversation import Conversation
 from vlmchat.chat.formats import html, markdown, own, training
 from vlmchat.chat.formats.sources import suffix_of
-from vlmchat.chat.formats.values import Link, short, sound
+from vlmchat.chat.formats.values import Link, Views, short, sound
 from vlmchat.chat.messages import Media
 from vlmchat.chat.openai import data_url
-from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.errors import MediaError, UsageError, VlmchatError
+from vlmchat.text import human_bytes
 
 Format: TypeAlias = Literal["markdown", "html", "json", "jsonl", "sft", "kto", "preference"]
 Placing: TypeAlias = Literal["embed", "beside"]
@@ -28,6 +30,9 @@ SUFFIXES: dict[Format, str] = {
 _TRAINING = get_args(training.Training)
 # One file is what these are for; the others are read by programs that want small rows.
 _EMBEDDED = frozenset({"html", "json"})
+# Larger media are not written into a file: it would have to be read whole again, as text.
+MOST_EMBEDDED = 200_000_000
+_PIECE = 1 << 20
 
 
 class FileExistsAlreadyError(UsageError):
@@ -49,8 +54,9 @@ class Written:
     Attributes:
         path: the file.
         count: conversations, or rows of a training set.
-        pictures: files in the folder beside it.
-        folder: that folder; ``None`` when there is no picture beside the file.
+        pictures: pictures in the folder beside it.
+        folder: that folder; ``None`` when there is nothing beside the file.
+        videos: videos in that folder.
     """
 
     path: Path
@@ -58,6 +64,7 @@ class Written:
     count: int
     pictures: int
     folder: Path | None
+    videos: int = 0
 
     def __str__(self) -> str:
         """Return one sentence."""
@@ -65,8 +72,11 @@ class Written:
         many = f"{self.count} {kind}{'' if self.count == 1 else 's'}"
         beside = ""
         if self.folder is not None:
-            pictures = "picture" if self.pictures == 1 else "pictures"
-            beside = f", {self.pictures} {pictures} in {short(self.folder)}"
+            counts = (("picture", self.pictures), ("video", self.videos))
+            media = [
+                f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts if count
+            ]
+            beside = f", {' and '.join(media)} in {short(self.folder)}"
         return f"{many} written to {short(self.path)}{beside}."
 
 
@@ -84,18 +94,41 @@ def format_named(name: str) -> Format:
 
 
 def embedded(media: Media) -> str:
-    """Return a picture as a data: URL."""
+    """Return a picture or a video as a data: URL.
+
+    Raises:
+        UsageError: it is too large to stand in a file.
+    """
+    if media.size > MOST_EMBEDDED:
+        size, most = human_bytes(media.size), human_bytes(MOST_EMBEDDED)
+        raise UsageError(
+            f"“{short(media.name)}” has {size}, and at most {most} are written into a file: "
+            "export to a file with the media beside it."
+        )
     return data_url(media.mime, media.data)
 
 
 def chunks(
-    form: Format, conversations: Sequence[Conversation], link: Link, *, every: bool = False
+    form: Format,
+    conversations: Sequence[Conversation],
+    link: Link,
+    *,
+    every: bool = False,
+    views: Views | None = None,
 ) -> Iterator[str]:
-    """Yield the text of an export; the rows of training sets and of JSONL are one chunk each."""
+    """Yield the text of an export; the rows of training sets and of JSONL are one chunk each.
+
+    Args:
+        form: the format.
+        conversations: what is written.
+        link: what stands for a picture or a video.
+        every: as in `vlmchat.chat.formats.training.training_rows`.
+        views: what HTML shows of videos and of parts of pictures; words where there are none.
+    """
     if form == "markdown":
         yield from markdown.markdown_chunks(conversations, link)
     elif form == "html":
-        yield from html.html_chunks(conversations, link)
+        yield from html.html_chunks(conversations, link, views)
     elif form == "json":
         yield from own.json_chunks(conversations, link)
     elif form == "jsonl":
@@ -112,6 +145,7 @@ def export_to(
     media: Placing | None = None,
     force: bool = False,
     every: bool = False,
+    views: Views | None = None,
 ) -> Written:
     """Write conversations to a file.
 
@@ -119,20 +153,22 @@ def export_to(
         path: the file.
         form: the format.
         conversations: what is written.
-        media: pictures inside the file, or in ``NAME_media/`` beside it by their hash. By default
-            inside for HTML and JSON, beside for the others.
+        media: pictures and videos inside the file, or in ``NAME_media/`` beside it by their hash.
+            By default inside for HTML and JSON (if none is too large for that), beside for the
+            others. HTML has the frames of videos inside, not the videos.
         force: an existing file is replaced.
         every: as in `vlmchat.chat.formats.training.training_rows`.
+        views: as in `chunks`.
 
     Raises:
         FileExistsAlreadyError: the file exists.
         UsageError: there is nothing to write.
         ExportError: the disk is full, or the folder not writable.
-        VlmchatError: a picture cannot be read any more.
+        VlmchatError: a medium cannot be read any more, or has changed.
     """
     if form == "html" and media == "beside":
         raise UsageError("HTML is one file with its pictures inside: leave “beside” out.")
-    placing = media or ("embed" if form in _EMBEDDED else "beside")
+    placing = media or _usual(form, conversations)
     if not force and (path.exists() or path.is_symlink()):
         raise _exists(path)
     if path.is_dir():
@@ -141,14 +177,24 @@ def export_to(
     link: Link = beside.put if placing == "beside" else embedded
     try:
         with _removed_unless_done(beside):
-            count = _write_whole(path, _counted(form, conversations, link, every), force)
+            text = chunks(form, conversations, link, every=every, views=views)
+            count = _write_whole(path, _counted(form, text), force)
     except OSError as error:
         raise ExportError(
             f"“{short(path)}” could not be written ({error.strerror or error})."
         ) from error
-    written = len(beside.known)
     number = count if form in _TRAINING else len(conversations)
-    return Written(path, form, number, written, beside.folder if written else None)
+    folder = beside.folder if beside.known else None
+    pictures = len(beside.known) - beside.videos
+    return Written(path, form, number, pictures, folder, beside.videos)
+
+
+def _usual(form: Format, conversations: Sequence[Conversation]) -> Placing:
+    if form not in _EMBEDDED:
+        return "beside"
+    media = (item for it in conversations for entry in it.entries for item in entry.message.media)
+    large = form == "json" and any(item.size > MOST_EMBEDDED for item in media)
+    return "beside" if large else "embed"
 
 
 def check_rows(form: Format, rows: int) -> None:
@@ -170,11 +216,9 @@ def _exists(path: Path) -> FileExistsAlreadyError:
     return FileExistsAlreadyError(f"“{short(path)}” exists already: choose another name.")
 
 
-def _counted(
-    form: Format, conversations: Sequence[Conversation], link: Link, every: bool
-) -> Iterator[str]:
+def _counted(form: Format, text: Iterable[str]) -> Iterator[str]:
     rows = 0
-    for chunk in chunks(form, conversations, link, every=every):
+    for chunk in text:
         rows += 1
         yield chunk
     check_rows(form, rows)
@@ -219,34 +263,36 @@ def _take_name(temporary: Path, path: Path, force: bool) -> None:
 
 
 class _Beside:
-    """The folder of pictures beside a file."""
+    """The folder of media beside a file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.known: set[str] = set()
+        self.videos = 0
         self._made: list[Path] = []
         self._made_folder = False
 
     def put(self, media: Media) -> str:
-        """Write a picture unless it is there; return its path relative to the file."""
+        """Write a medium unless it is there; return its path relative to the file."""
         name = f"{media.sha256}{suffix_of(media.mime)}"
         if name not in self.known:
-            data = media.data
             if not self.folder.exists():
                 self.folder.mkdir()
                 self._made_folder = True
             target = self.folder / name
             # A file named by its hash holds the same bytes, unless it was cut off or changed.
-            if not target.exists() or target.read_bytes() != data:
-                self._write(target, data)
+            if not _holds(target, media):
+                self._write(target, media)
             self.known.add(name)
+            self.videos += media.file is not None
         return f"{self.folder.name}/{name}"
 
-    def _write(self, target: Path, data: bytes) -> None:
+    def _write(self, target: Path, media: Media) -> None:
         temporary = target.with_name(f".{secrets.token_hex(6)}.part")
         try:
             with _new(temporary) as descriptor, os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                for piece in _pieces(media):
+                    file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
             existed = target.exists()
@@ -263,6 +309,36 @@ class _Beside:
         if self._made_folder:
             with contextlib.suppress(OSError):
                 self.folder.rmdir()
+
+
+def _holds(path: Path, media: Media) -> bool:
+    """Return whether a file is a medium, whole and unchanged."""
+    if not path.is_file() or path.stat().st_size != media.size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == media.sha256
+
+
+def _pieces(media: Media) -> Iterator[bytes]:
+    """Yield the bytes of a medium; a video may be larger than the memory.
+
+    Raises:
+        MediaError: it is gone, or is not what it was.
+    """
+    if media.file is None:
+        yield media.data
+        return
+    digest = hashlib.sha256()
+    try:
+        with media.file.open("rb") as source:
+            while piece := source.read(_PIECE):
+                digest.update(piece)
+                yield piece
+    except OSError as error:
+        why = error.strerror or error
+        raise MediaError(f"“{short(media.name)}” cannot be read any more ({why}).") from error
+    if digest.hexdigest() != media.sha256:
+        raise MediaError(f"“{short(media.name)}” has changed since it was attached.")
 
 
 @contextlib.contextmanager

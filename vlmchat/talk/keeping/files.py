@@ -62,10 +62,12 @@ async def export_conversation(
 
     def write() -> str:
         from vlmchat.chat.formats.writing import export_to
+        from vlmchat.media.for_formats import views
 
         kind = form or format_for(path)
         target = path or default_path(conversation, kind, Path.cwd())
-        return str(export_to(target, kind, [conversation]))
+        shown = views() if kind == "html" else None
+        return str(export_to(target, kind, [conversation], views=shown))
 
     return await asyncio.to_thread(write)
 
