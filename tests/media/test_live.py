@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
 from tests.media.video.making import animation, film, number_of
 from vlmchat.errors import MediaError, UsageError
+from vlmchat.media import live
 from vlmchat.media.live import LiveSource, longest_edge
 from vlmchat.media.live_names import Opening, opening
 
@@ -104,8 +106,8 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
     if sys.platform.startswith("linux"):
         cases["97"] = "There is no camera 97 here"
     for source, words in cases.items():
-        with pytest.raises(MediaError) as caught, LiveSource(opening(source)) as live:
-            live.open()
+        with pytest.raises(MediaError) as caught, LiveSource(opening(source)) as it:
+            it.open()
         assert words in str(caught.value) and "secret" not in str(caught.value)
 
 
@@ -214,3 +216,26 @@ def test_the_names_alone_bring_no_decoder() -> None:
     code = "import sys, vlmchat.media.live_names as _; print('av' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_looking_often_at_large_frames_takes_the_memory_of_one() -> None:
+    device = Opening("camera", "testsrc=size=1920x1080:rate=60", "pattern", "lavfi", paced=True)
+    process = psutil.Process()
+    with LiveSource(device, 100) as source:
+        source.start()
+        number, before = 0, 0
+        for look in range(60):
+            seen = source.newest(number, 10)
+            assert seen is not None
+            number = seen.number
+            if look == 10:
+                before = process.memory_info().rss
+        assert process.memory_info().rss - before < 40_000_000  # fifty frames have 150 MB
+
+
+def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_OPEN_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/live.ts"
+        with pytest.raises(MediaError, match="sends nothing"), LiveSource(opening(url)) as source:
+            source.open()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
 import av
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError
 from av.stream import Disposition
 
 from vlmchat.chat.messages import Detail, Media
@@ -69,6 +69,16 @@ class Seen:
         return Media.held(buffer.getvalue(), name, "image/jpeg", *self.image.size)
 
 
+@dataclass(slots=True)
+class _Shown:
+    """The newest frame as it was decoded, and what makes a picture of it."""
+
+    number: int
+    time: float
+    frame: "VideoFrame"
+    painter: Painter
+
+
 class _StoppedError(Exception):
     """Nobody looks any more."""
 
@@ -107,7 +117,8 @@ class LiveSource:
         self._again = again
         self._stopped = threading.Event()
         self._changed = threading.Condition()
-        self._newest: tuple[int, float, VideoFrame, float | None] | None = None
+        self._newest: _Shown | None = None
+        self._painting = threading.Lock()
         self._ended = False
         self._error: MediaError | None = None
         self._open: _Open | None = None
@@ -153,16 +164,15 @@ class LiveSource:
         """
 
         def there() -> bool:
-            return self._ended or (self._newest is not None and self._newest[0] > after)
+            return self._ended or (self._newest is not None and self._newest.number > after)
 
         with self._changed:
             self._changed.wait_for(there, seconds)
             found = self._newest
-        if found is None or found[0] <= after:
+        if found is None or found.number <= after:
             return None
-        number, moment, frame, stretch = found
-        image = Painter(self._longest, rules().background, stretch).picture(frame)
-        return Seen(number, moment, image)
+        with self._painting:
+            return Seen(found.number, found.time, found.painter.picture(found.frame))
 
     @property
     def ended(self) -> bool:
@@ -218,7 +228,8 @@ class LiveSource:
             if self.opening.kind == "file":
                 self._error = self._broken(error)
                 return None
-            reason = why(error)
+            silent = isinstance(error, ExitError)  # what libav says when its time is up
+            reason = f"nothing came for {_READ_SECONDS:g} seconds" if silent else why(error)
         return self._connected_again(reason)
 
     def _play(self, source: _Open) -> None:
@@ -227,6 +238,9 @@ class LiveSource:
         self._pace.begin(source.paced, self.opening.kind == "file")
         aspect = stream.sample_aspect_ratio
         stretch = float(aspect) if aspect else None
+        # One for all frames: each looks up once which way up frames are, which keeps that frame's
+        # memory until Python collects garbage.
+        painter = Painter(self._longest, rules().background, stretch)
         for packet in source.container.demux(stream):
             if self._stopped.is_set():
                 raise _StoppedError
@@ -241,9 +255,9 @@ class LiveSource:
                     raise
                 continue
             for frame in frames:
-                self._arrived(frame, stretch)
+                self._arrived(frame, painter)
 
-    def _arrived(self, frame: "VideoFrame", stretch: float | None) -> None:
+    def _arrived(self, frame: "VideoFrame", painter: Painter) -> None:
         moment, wait = self._pace.moment(frame)
         if wait > 0 and self._stopped.wait(wait):
             raise _StoppedError
@@ -254,8 +268,8 @@ class LiveSource:
                 f"most that is opened is {limits.max_pixels / 1e6:.0f} million."
             )
         with self._changed:
-            number = self._newest[0] + 1 if self._newest else 1
-            self._newest = (number, moment, frame, stretch)
+            number = self._newest.number + 1 if self._newest else 1
+            self._newest = _Shown(number, moment, frame, painter)
             self._changed.notify_all()
 
     def _connected_again(self, reason: str) -> _Open | None:
@@ -333,6 +347,8 @@ class LiveSource:
 
     def _unopened(self, error: Exception) -> MediaError:
         title, url = self.opening.title, self.opening.url
+        if isinstance(error, ExitError):
+            return MediaError(f"“{title}” sends nothing: check that it is on, and the address.")
         if self.opening.kind == "stream":
             return MediaError(f"“{title}” cannot be opened ({why(error)}): check the address.")
         if isinstance(error, FileNotFoundError):
