@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.test_ask import COMMAND, refused, run
+from tests.engine_process import TOKEN, EngineProcess
 from tests.fake_engine import FakeEngine, running
 from tests.media.video.making import animation, film, number_of
 from tests.pictures import draw, saved
@@ -60,12 +61,13 @@ def test_the_engine_gets_the_frames_that_are_asked_for(clip: Path, fake: FakeEng
 
 
 def test_what_a_local_model_gets_is_what_was_planned(
-    tiny_model: Path, clip: Path, tmp_path: Path
+    tiny_model: Path, engine: EngineProcess, clip: Path, tmp_path: Path
 ) -> None:
     photo = saved(tmp_path / "photo.png", 128, 64)
     files = ["-a", photo, "-a", clip]
     wished = ["--max-frames", 3, "--detail", 5, "--crop", "8,0,128,60"]
-    options = ["--model", tiny_model, "--max-new-tokens", 2, "--json"]
+    at = ["--engine-url", engine.url, "--api-key", TOKEN]
+    options = [*at, "--max-new-tokens", 2, "--json"]
     done = run("ask", *options, *files, *wished, "Compare.")
     assert done.returncode == 0, done.stderr
     row = json.loads(done.stdout)
