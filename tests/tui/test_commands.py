@@ -67,6 +67,7 @@ CASES = {
     "export": "test_files.test_export",
     "import": "test_files.test_import",
     "view": "test_viewer.test_the_view_command",
+    "crop": "test_plan.test_the_crop_command",
     "gallery": "test_gallery.test_from_the_store_by_command",
     "watch": "test_watch.test_each_look_is_a_turn_until_escape_or_off",
     "restart": "test_failures.test_a_failed_load_is_said_and_can_be_tried_again",
@@ -107,6 +108,7 @@ IN_AN_EMPTY_CHAT = {
     "undelete": "Nothing was deleted",
     "export": UNSAID,
     "view": "There is no picture",
+    "crop": "There is no picture to crop",
     "log": "The engine runs elsewhere",
 }
 NOT_SAVED = ("chats", "search", "rename", "pin", "archive", "delete", "undelete", "import")

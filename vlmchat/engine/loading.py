@@ -97,6 +97,7 @@ class LoadedModel:
             "notice": self.folder.notice,
             "context": self.context,
             "images": True,
+            "processor": self.builder.spec.as_row(),
             "video": self.video,
             "parameters": self.parameters,
         }

@@ -9,6 +9,7 @@ from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.talk.attachments import Attachments
 from vlmchat.talk.history import Remembered
 from vlmchat.talk.permissions import KeptPermissions
+from vlmchat.talk.plan import region_words
 from vlmchat.text import human_bytes, visible_line
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from vlmchat.plain.reading import Reader
     from vlmchat.settings import Settings
     from vlmchat.talk.engine_change import EngineChanger
+    from vlmchat.talk.front import Front
     from vlmchat.talk.keeping.conversations import Conversations
+    from vlmchat.talk.plan import Plans
     from vlmchat.talk.question import NoticeKind
     from vlmchat.talk.session import ChatSession
     from vlmchat.talk.turns.tree import Turn
@@ -41,6 +44,7 @@ class Base:
     """
 
     session: "ChatSession"
+    plans: "Plans"
     engine_changer: "EngineChanger"
     watching: "Watcher"
 
@@ -50,7 +54,7 @@ class Base:
         self.out = out
         self.reader = reader
         self.overrides = overrides
-        self.attachments = Attachments(lambda: None, self._complain)
+        self.attachments = Attachments(lambda: None, self._complain, self.notice)
         self.library: Conversations | None = None
         self.permissions = KeptPermissions((), self.then, self._complain)
         self.remembered = Remembered()
@@ -60,6 +64,11 @@ class Base:
         self._pushed: list[str] = []
         self._following: list[Coroutine[Any, Any, None]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def front(self) -> "Front":
+        """This, as commands see it."""
+        raise NotImplementedError
 
     # Saying -----------------------------------------------------------------------------------
 
@@ -86,8 +95,9 @@ class Base:
         """Write a whole turn, with which version of how many it is."""
         siblings = self.session.tree.siblings(turn)
         place = f" (version {siblings.index(turn) + 1} of {len(siblings)})"
-        for media in turn.media:
-            self.out.line(f"Picture: {facts_of(media)}")
+        for item in turn.attachments:
+            part = region_words(item)
+            self.out.line(f"Picture: {facts_of(item.media)}{f', {part}' if part else ''}")
         version = place if len(siblings) > 1 else ""
         self.out.line(f"{self.speaker(turn)}{version}: {turn.text}")
 

@@ -12,6 +12,7 @@ from vlmchat.plain.base import MOST_LISTED, Base, excerpt, facts_of
 from vlmchat.text import visible, visible_line
 
 if TYPE_CHECKING:
+    from vlmchat.chat.messages import ImagePart
     from vlmchat.store.records import Hit, MediaUse, Thread
     from vlmchat.talk.turns.tree import Turn
 
@@ -207,6 +208,33 @@ class Opening(Base):
             self.notice(f"{error} /describe has the model say what is in it.")
         else:
             self.notice("It is opened in the desktop's viewer.")
+
+    def open_crop(self, which: str = "") -> None:
+        """Ask for a part of a picture.
+
+        Raises:
+            UsageError: there is no such picture.
+        """
+        from vlmchat.talk.cropping import picture_named
+
+        self.then(self._crop(picture_named(self.front, which), which))
+
+    async def _crop(self, item: "ImagePart", which: str) -> None:
+        from vlmchat.talk.cropping import crop, parse_crop
+
+        media = item.media
+        self.out.line(f"{visible_line(media.name)} is {media.width} by {media.height} pixels.")
+        text = await self.next_line(
+            "Part: left, top, right, bottom as pixels, or left, top right, middle, off; "
+            "Enter for none: "
+        )
+        if text is None or not text.strip():
+            return
+        name, part = parse_crop(text)
+        if part is None or name:
+            self._pushed.append(text)
+            return
+        self.notice(crop(self.front, which, part))
 
     # The engine and the program ---------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from vlmchat.chat.messages import Detail
 from vlmchat.client.protocol import Sampling
 from vlmchat.talk.attachments import Attachments
 from vlmchat.talk.engine_change import EngineChanger
+from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
@@ -27,10 +28,12 @@ class Front(Protocol):
         session: the present conversation.
         attachments: what goes with the next question.
         watching: puts the newest frame of a live source to the model, again and again.
+        plans: what that costs.
     """
 
     session: ChatSession
     attachments: Attachments
+    plans: Plans
     engine_changer: EngineChanger
     watching: Watcher
 
@@ -119,6 +122,13 @@ class Front(Protocol):
 
     def open_viewer(self, which: str = "") -> None:
         """Show the pictures of this conversation large, beginning with that number or name."""
+
+    def open_crop(self, which: str = "") -> None:
+        """Let the person choose a part of the picture of that number or name.
+
+        Raises:
+            UsageError: there is no such picture.
+        """
 
     def open_log(self) -> None:
         """Show the end of the engine's log."""

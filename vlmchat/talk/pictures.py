@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from vlmchat.chat.messages import Media
+from vlmchat.chat.messages import Attachment, Media
 from vlmchat.errors import UsageError
 from vlmchat.text import visible_line
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from vlmchat.talk.front import Front
 
 
-def pictures_of(chat: "Front") -> list[Media]:
-    """Return the pictures of the conversation in their order, then those attached."""
-    asked = [item for turn in chat.session.path for item in turn.media]
-    return [*asked, *chat.attachments.media]
+def items_of(chat: "Front") -> list[Attachment]:
+    """Return what was attached in the conversation, in its order, then what is attached now."""
+    asked = [item for turn in chat.session.path for item in turn.attachments]
+    return [*asked, *chat.attachments.items]
 
 
 def index_of(media: list[Media], which: str) -> int:

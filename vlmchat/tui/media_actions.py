@@ -4,14 +4,23 @@ from typing import TYPE_CHECKING
 
 from vlmchat.chat.messages import Media
 from vlmchat.errors import UsageError, VlmchatError
-from vlmchat.talk.pictures import index_of, pictures_of
+from vlmchat.talk.pictures import index_of, items_of
 
 if TYPE_CHECKING:
+    from textual.app import App
     from textual.widget import Widget
 
     from vlmchat.store.records import MediaUse
     from vlmchat.tui.screens.chat import ChatScreen
     from vlmchat.tui.screens.gallery import GalleryChoice
+
+
+def chat_of(app: "App[object]") -> "ChatScreen | None":
+    """Return the chat that everything else lies over."""
+    from vlmchat.tui.screens.chat import ChatScreen
+
+    bottom = app.screen_stack[0] if app.screen_stack else None
+    return bottom if isinstance(bottom, ChatScreen) else None
 
 
 def open_viewer(chat: "ChatScreen", which: str = "") -> None:
@@ -26,10 +35,24 @@ def open_viewer(chat: "ChatScreen", which: str = "") -> None:
     """
     from vlmchat.tui.screens.viewer import Viewer
 
-    media = pictures_of(chat)
-    if not media:
+    items = items_of(chat)
+    if not items:
         raise UsageError("There is no picture in this conversation yet: /attach adds one.")
-    chat.app.push_screen(Viewer(media, index_of(media, which)))
+    chat.app.push_screen(Viewer(items, index_of([item.media for item in items], which)))
+
+
+def open_crop(chat: "ChatScreen", which: str = "") -> None:
+    """Let the person choose a part of a picture: of the attached ones, else of the conversation.
+
+    Raises:
+        UsageError: there is no picture of that number or name.
+    """
+    from vlmchat.talk.cropping import picture_named, pictures_to_crop
+    from vlmchat.tui.screens.viewer import Viewer
+
+    item, pictures = picture_named(chat, which), pictures_to_crop(chat)
+    index = next(place for place, other in enumerate(pictures) if other is item)
+    chat.app.push_screen(Viewer(pictures, index, cropping=True))
 
 
 def open_gallery(chat: "ChatScreen") -> None:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
+from vlmchat.talk.commands import completing
 from vlmchat.talk.commands.base import Command, Completion, Found
 from vlmchat.text import visible_line
 
@@ -22,6 +23,44 @@ class View(Command):
     async def run(self, chat: "Front", argument: str) -> None:
         """Show them over the chat."""
         chat.open_viewer(argument)
+
+
+class Crop(Command):
+    """A part of a picture."""
+
+    name = "crop"
+    help = "Show the model a part of a picture only; without a part, choose it by keys or mouse"
+    arguments = "[NUMBER | NAME] [LEFT,TOP,RIGHT,BOTTOM | left | top right | middle | off …]"
+
+    def available(self, chat: "Front") -> str | None:
+        """Need a picture."""
+        from vlmchat.talk.cropping import pictures_to_crop
+
+        if pictures_to_crop(chat):
+            return None
+        return "There is no picture to crop yet: /attach adds one."
+
+    async def run(self, chat: "Front", argument: str) -> None:
+        """Attach the part that is named, or let the person choose one."""
+        from vlmchat.talk.cropping import crop, parse_crop
+
+        which, part = parse_crop(argument)
+        if part is None:
+            chat.open_crop(which)
+        else:
+            chat.notice(crop(chat, which, part))
+
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Offer the parts, behind the number of a picture too."""
+        from vlmchat.talk.cropping import PARTS
+
+        number, space, rest = argument.partition(" ")
+        begin = f"{number} " if space and number.isdecimal() else ""
+        typed = rest if begin else argument
+        return [
+            Completion(begin + item.text, item.label, item.help)
+            for item in completing.words(typed, PARTS)
+        ]
 
 
 class Gallery(Command):

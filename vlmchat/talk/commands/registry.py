@@ -62,6 +62,7 @@ COMMANDS: tuple[Command, ...] = (
     files.Export(),
     files.Import(),
     media.View(),
+    media.Crop(),
     media.Gallery(),
     media.Watch(),
     program.Restart(),

@@ -17,6 +17,7 @@ from vlmchat.talk.commands import registry
 from vlmchat.talk.commands.base import Command
 from vlmchat.talk.commands.completing import offers
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
+from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind, Question
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
@@ -46,7 +47,10 @@ class ChatScreen(Writing):
     def __init__(self) -> None:
         super().__init__(id="chat")
         self.session = ChatSession(NoEngine(), self)
-        self.attachments = Attachments(self.show_chips, self._complain)
+        self.attachments = Attachments(self.show_chips, self._complain, self.notice)
+        self.plans = Plans(
+            self.session, lambda: self.attachments.items, self.run_worker, self._planned_anew
+        )
         self.watching = Watcher(self)
         self.transcript = Transcript()
         self._shown_tree = self.session.tree
@@ -55,6 +59,9 @@ class ChatScreen(Writing):
         self._leaving = False
         self._flows: dict[Turn, AnswerFlow] = {}
         self.begin_adjusting()
+        self.plans.settings = lambda: self.settings
+        self.plans.wanted = lambda: self.engine_changer.model
+        self.attachments.room = self.plans.frames_room
 
     def compose(self) -> ComposeResult:
         """Lay out the chat from top to bottom."""
@@ -93,6 +100,7 @@ class ChatScreen(Writing):
         self.settings_in_use.begin(settings)
         engine.start()
         self.query_one(StatusBar).measure(lambda: self.session.engine.pid)
+        self.plans.begin()
         self.run_worker(self.recall(), group="recall")
         self.run_worker(self._converse(), group="session", name="session")
 
@@ -135,6 +143,8 @@ class ChatScreen(Writing):
         if flow is not None and not self._leaving:
             await flow.end()
         self._show_state()
+        if not self._leaving:
+            self.run_worker(self.plans.learn(turn), group="plans")
 
     async def path_changed(self) -> None:
         """Draw another path, or another conversation."""
@@ -251,7 +261,12 @@ class ChatScreen(Writing):
                 self.watching.label,
             )
         )
+        self.show_chips()
         self.refresh_bindings()
+
+    def _planned_anew(self) -> None:
+        if not self._leaving:
+            self.show_chips()
 
     @on(NewText.Wanted)
     def _wanted(self) -> None:

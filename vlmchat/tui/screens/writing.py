@@ -10,6 +10,7 @@ from vlmchat.talk.attachments import Attachments
 from vlmchat.talk.commands import registry
 from vlmchat.talk.desktop.pasted import pasted_files, split_paths
 from vlmchat.talk.engine_keeper import NoEngine
+from vlmchat.talk.plan import Plans, cost_words
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
 from vlmchat.tui import composing
@@ -27,11 +28,13 @@ class Writing(Adjusting):
     Attributes:
         session: the conversation.
         attachments: what goes with the next question.
+        plans: what that costs.
         transcript: where the turns are shown.
     """
 
     session: ChatSession
     attachments: Attachments
+    plans: Plans
     transcript: Transcript
     _editing: Turn | None = None
 
@@ -218,7 +221,17 @@ class Writing(Adjusting):
 
     def show_chips(self) -> None:
         """Draw what is attached."""
-        self.query_one(Chips).show(self.attachments.items, self.attachments.reading)
+        if not self.is_mounted:
+            return
+        items, plans = self.attachments.items, self.plans
+        total = plans.total() if len(items) > 1 else None
+        self.query_one(Chips).show(
+            items,
+            self.attachments.reading,
+            plans.facts,
+            "" if total is None else " · ".join(cost_words(total)),
+            plans.warning() if items else "",
+        )
 
     @on(Chip.Removed)
     def _chip_removed(self, event: Chip.Removed) -> None:

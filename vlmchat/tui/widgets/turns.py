@@ -79,7 +79,7 @@ class QuestionTurn(TurnView):
         """Lay out label, pictures and text."""
         yield Static(Content(self.head()), classes="turn-label")
         if self.turn.media:
-            yield PictureFlow(self.turn.media)
+            yield PictureFlow(self.turn.attachments)
         if self.turn.text.strip():
             yield Static(Content(visible(self.turn.text)), classes="turn-text")
 
