@@ -12,6 +12,7 @@ from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
+from vlmchat.talk.watching import Watcher
 
 if TYPE_CHECKING:
     # The store is opened once the screen stands.
@@ -27,6 +28,7 @@ class Front(Protocol):
         engine_changer: changes which engine the session has.
         session: the present conversation.
         attachments: what goes with the next question.
+        watching: puts the newest frame of a live source to the model, again and again.
         plans: what that costs.
     """
 
@@ -34,6 +36,7 @@ class Front(Protocol):
     attachments: Attachments
     plans: Plans
     engine_changer: EngineChanger
+    watching: Watcher
 
     @property
     def conversations(self) -> "Conversations":

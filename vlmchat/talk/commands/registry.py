@@ -66,6 +66,7 @@ COMMANDS: tuple[Command, ...] = (
     media.View(),
     media.Crop(),
     media.Gallery(),
+    media.Watch(),
     program.Restart(),
     program.Log(),
     program.Theme(),

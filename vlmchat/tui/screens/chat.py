@@ -21,6 +21,7 @@ from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind, Question
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
+from vlmchat.talk.watching import Watcher
 from vlmchat.tui import bindings
 from vlmchat.tui.screens.writing import Writing
 from vlmchat.tui.widgets.chips import Chips
@@ -51,6 +52,7 @@ class ChatScreen(Writing):
         self.plans = Plans(
             self.session, lambda: self.attachments.items, self.run_worker, self._planned_anew
         )
+        self.watching = Watcher(self)
         self.transcript = Transcript()
         self._shown_tree = self.session.tree
         self.permissions: Permissions = RememberedPermissions()
@@ -109,6 +111,7 @@ class ChatScreen(Writing):
         self._leaving = True
         for flow in self._flows.values():
             flow.cancel()
+        await self.watching.close()
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()
@@ -257,6 +260,7 @@ class ChatScreen(Writing):
                 context.limit,
                 next((speed for speed in speeds if speed is not None), None),
                 next((wait for wait in waits if wait is not None), None),
+                self.watching.label,
             )
         )
         self.show_chips()
