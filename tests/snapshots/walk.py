@@ -19,7 +19,7 @@ from vlmchat.tui.widgets.picture import PictureCanvas
 from vlmchat.tui.widgets.sidebar import Sidebar
 
 # These run as long as the chat does.
-_ENDLESS = {"session", "themes"}
+_ENDLESS = {"session", "themes", "collecting"}
 
 
 class Walk:
