@@ -249,6 +249,7 @@ class ChatScreen(Writing):
                 next((wait for wait in waits if wait is not None), None),
             )
         )
+        self.query_one(Storyboard).refresh()  # what frames cost depends on the model
         self.refresh_bindings()
 
     @on(NewText.Wanted)
