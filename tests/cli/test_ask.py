@@ -61,7 +61,7 @@ def test_json(tiny_model: Path, tmp_path: Path) -> None:
     row = json.loads(done.stdout)
     assert set(row) == {
         *("text", "model", "revision", "quantization", "adapter", "device", "dtype", "seed"),
-        *("finish_reason", "usage", "timings"),
+        *("finish_reason", "usage", "timings", "sent"),
     }
     assert row["seed"] == 4 and row["finish_reason"] == "length" and row["adapter"] == ""
     assert row["usage"]["completion_tokens"] == 5 and row["usage"]["cached_tokens"] == 0

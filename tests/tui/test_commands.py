@@ -69,6 +69,7 @@ CASES = {
     "import": "test_files.test_import",
     "view": "test_viewer.test_the_view_command",
     "gallery": "test_gallery.test_from_the_store_by_command",
+    "watch": "test_watch.test_each_look_is_a_turn_until_escape_or_off",
     "restart": "test_failures.test_a_failed_load_is_said_and_can_be_tried_again",
     "log": "test_failures.test_an_engine_that_does_not_come_up",
     "theme": "test_theme_picker.test_a_name_behind_the_command_needs_no_list",
@@ -117,6 +118,7 @@ OTHER_REASONS = {
     "attach": "test_attach.test_a_model_without_eyes_refuses",
     "parameters": "test_commands.test_parameters_wait_for_the_settings",
     "gallery": "test_gallery.test_without_a_store",
+    "watch": "test_watch.test_a_model_without_eyes_watches_nothing",
 }
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vlmchat.talk.question import NoticeKind
     from vlmchat.talk.session import ChatSession
     from vlmchat.talk.turns.tree import Turn
+    from vlmchat.talk.watching import Watcher
 
 _T = TypeVar("_T")
 MOST_LISTED = 50
@@ -43,6 +44,7 @@ class Base:
 
     session: "ChatSession"
     engine_changer: "EngineChanger"
+    watching: "Watcher"
 
     def __init__(
         self, out: "Out", reader: "Reader", overrides: Mapping[str, Mapping[str, Any]]

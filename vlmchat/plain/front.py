@@ -14,6 +14,7 @@ from vlmchat.talk.desktop.pasted import split_paths
 from vlmchat.talk.engine_change import EngineChanger
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, NoEngine
 from vlmchat.talk.session import ChatSession
+from vlmchat.talk.watching import Watcher
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class PlainFront(Adjusting):
         super().__init__(out, reader, overrides)
         self.session = ChatSession(NoEngine(), self)
         self.engine_changer = EngineChanger(self.session, self.notice, self.then)
+        self.watching = Watcher(self)
         self.failed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -90,7 +92,9 @@ class PlainFront(Adjusting):
 
     async def turn_added(self, turn: "Turn") -> None:
         """Repeat a question that had to wait, now that its answer follows."""
-        if turn.role == "user" and self._echoes and self._echoes.popleft():
+        if turn.role == "user" and self.watching.asked(turn):
+            self.tell(turn)
+        elif turn.role == "user" and self._echoes and self._echoes.popleft():
             self.out.line(f"{PROMPT}{turn.text}")
 
     async def turn_grew(self, turn: "Turn", piece: str) -> None:
@@ -216,6 +220,7 @@ class PlainFront(Adjusting):
             self._interrupts = 0
             await self.handle(text)
             if not self.reader.interactive:
+                await self.watching.ended()
                 await self._all_answered()
 
     async def _next(self) -> str | None:
@@ -367,7 +372,8 @@ class PlainFront(Adjusting):
         if self._editing:
             return
         self._interrupts += 1
-        if self.session.stop():
+        watched = self.watching.stop()
+        if self.session.stop() or watched:
             return
         if self._interrupts > 1:
             self.quit()
@@ -381,6 +387,7 @@ class PlainFront(Adjusting):
 
     async def close(self) -> None:
         """Leave no engine behind, and nothing unsaved."""
+        await self.watching.close()
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()

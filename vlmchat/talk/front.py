@@ -11,6 +11,7 @@ from vlmchat.talk.engine_change import EngineChanger
 from vlmchat.talk.question import NoticeKind
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
+from vlmchat.talk.watching import Watcher
 
 if TYPE_CHECKING:
     # The store is opened once the screen stands.
@@ -26,11 +27,13 @@ class Front(Protocol):
         engine_changer: changes which engine the session has.
         session: the present conversation.
         attachments: what goes with the next question.
+        watching: puts the newest frame of a live source to the model, again and again.
     """
 
     session: ChatSession
     attachments: Attachments
     engine_changer: EngineChanger
+    watching: Watcher
 
     @property
     def conversations(self) -> "Conversations":

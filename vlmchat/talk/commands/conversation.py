@@ -109,11 +109,13 @@ class Stop(Command):
     fades = True
 
     def available(self, chat: "Front") -> str | None:
-        """Need an answer."""
-        return None if chat.session.answering else "Nothing is being answered."
+        """Need an answer, or something that is watched."""
+        busy = chat.session.answering or chat.watching.active
+        return None if busy else "Nothing is being answered."
 
     async def run(self, chat: "Front", argument: str) -> None:
-        """Stop it."""
+        """Stop it, and watching with it."""
+        chat.watching.stop()
         chat.session.stop()
 
 

@@ -2,9 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from vlmchat.talk.commands.base import Command
+from vlmchat.errors import UsageError
+from vlmchat.talk.commands.base import Command, Completion, Found
+from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vlmchat.talk.front import Front
 
 
@@ -32,3 +36,45 @@ class Gallery(Command):
     async def run(self, chat: "Front", argument: str) -> None:
         """Show them over the chat."""
         chat.open_gallery()
+
+
+class Watch(Command):
+    """A live source."""
+
+    name = "watch"
+    help = "Ask about what a camera, a stream or a film shows, every few seconds"
+    arguments = "SOURCE [SECONDS] [PROMPT] | off"
+    prefilled = True
+
+    def available(self, chat: "Front") -> str | None:
+        """Need a model that sees."""
+        model = chat.session.engine.model
+        if model is not None and not model.images:
+            return f"{visible_line(model.title)} takes no pictures: choose another model."
+        return None
+
+    async def run(self, chat: "Front", argument: str) -> None:
+        """Watch, or watch no more."""
+        from vlmchat.talk.watching import parse
+
+        if argument.lower() in ("off", "stop"):
+            if not chat.watching.stop():
+                raise UsageError("Nothing is being watched.")
+        else:
+            chat.watching.start(parse(argument))
+
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Complete folders and films, and how to stop."""
+        from vlmchat.talk.commands import completing
+
+        if chat.watching.active and "off".startswith(argument.lower()):
+            return [Completion("off", help="watch no more")]
+        if " " in argument.strip():
+            return ()
+        return completing.paths(argument, _is_film)
+
+
+def _is_film(path: "Path") -> bool:
+    from vlmchat.media.attaching import VIDEO_SUFFIXES
+
+    return path.suffix.lower() in VIDEO_SUFFIXES

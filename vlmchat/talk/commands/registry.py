@@ -65,6 +65,7 @@ COMMANDS: tuple[Command, ...] = (
     files.Import(),
     media.View(),
     media.Gallery(),
+    media.Watch(),
     program.Restart(),
     program.Log(),
     program.Theme(),

@@ -20,6 +20,7 @@ from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, 
 from vlmchat.talk.question import NoticeKind, Question
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
+from vlmchat.talk.watching import Watcher
 from vlmchat.tui import bindings
 from vlmchat.tui.screens.writing import Writing
 from vlmchat.tui.widgets.chips import Chips
@@ -47,6 +48,7 @@ class ChatScreen(Writing):
         super().__init__(id="chat")
         self.session = ChatSession(NoEngine(), self)
         self.attachments = Attachments(self.show_chips, self._complain, self.notice)
+        self.watching = Watcher(self)
         self.transcript = Transcript()
         self._shown_tree = self.session.tree
         self.permissions: Permissions = RememberedPermissions()
@@ -101,6 +103,7 @@ class ChatScreen(Writing):
         self._leaving = True
         for flow in self._flows.values():
             flow.cancel()
+        await self.watching.close()
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()
@@ -247,6 +250,7 @@ class ChatScreen(Writing):
                 context.limit,
                 next((speed for speed in speeds if speed is not None), None),
                 next((wait for wait in waits if wait is not None), None),
+                self.watching.label,
             )
         )
         self.query_one(Storyboard).refresh()  # what frames cost depends on the model

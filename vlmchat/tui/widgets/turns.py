@@ -122,7 +122,8 @@ class AnswerTurn(TurnView):
         if self.is_mounted:
             await self.query(".turn-waiting").remove()
             self._text.draw()
-            self.query_one(Footnote).draw()
+            for footnote in self.query(Footnote):  # none while the program is being closed
+                footnote.draw()
 
 
 class Notice(VerticalGroup):
