@@ -240,6 +240,8 @@ async def questions(walk: Walk) -> None:
 async def videos(walk: Walk) -> None:
     """The storyboard, the frames, and a video in the conversation."""
     chat = walk.chat
+    await chat.ask("/new")  # how long the one before is, is only estimated
+    await chat.until(lambda: not chat.session.path)
     chat.screen.attach([moving(walk.folder.parent)])
     await chat.until(lambda: chat.screen.attachments.items)
     await walk.see("storyboard", "24 frames")

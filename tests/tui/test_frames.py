@@ -1,7 +1,9 @@
 """Videos: the storyboard, the screen of frames, /frames, the conversation, and what is sent."""
 
+import asyncio
 import base64
 import io
+import shutil
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -312,3 +314,23 @@ async def test_completing(clip: Path) -> None:
             chat.composer.clear_draft()
             await chat.type(f"/attach {clip.parent}/my")
             await chat.until(lambda: chat.text().count("my [red] clip.mp4") == 2)
+
+
+@pytest.fixture
+def moved(clip: Path, tmp_path: Path) -> Path:
+    """Return a copy of the video that a test may remove."""
+    return Path(shutil.copy(clip, tmp_path / "gone.mp4"))
+
+
+async def test_a_saved_video_shows_its_frames_without_its_file(moved: Path) -> None:
+    with running(FakeEngine()) as engine:
+        async with chatting(overrides=remote(engine.url)) as chat:
+            await _attach(chat, moved)
+            await _settled(chat, "/frames 3")
+            await chat.ask("What is it?")
+            await chat.answered()
+        await asyncio.to_thread(moved.unlink)
+        async with chatting(overrides=remote(engine.url), resume=True) as chat:
+            await chat.until(lambda: chat.screen.query(VideoStrip))
+            await chat.until(lambda: "3 frames" in chat.text() and chat.text().count("▀") > 40)
+            assert "unreadable" not in chat.text()

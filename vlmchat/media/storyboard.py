@@ -34,11 +34,6 @@ class FrameMedia(Media):
     video: Media | None = None
 
 
-def is_video(mime: str) -> bool:
-    """Say whether a medium of this type is a video and nothing else."""
-    return mime.startswith("video/")
-
-
 def time_labels(times: Sequence[float]) -> list[str]:
     """Return how moments are written: ``0:07``, with tenths or hundredths where it takes them."""
     for digits in range(3):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from vlmchat.chat.messages import Attachment, Media
 from vlmchat.errors import UsageError
-from vlmchat.media.storyboard import is_video
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -53,6 +52,6 @@ def medium_of(use: "MediaUse", read: Callable[[str], bytes], where: Callable[[st
         read: returns the bytes of a medium by its digest.
         where: returns where a medium lies by its digest.
     """
-    file = where(use.sha256) if is_video(use.mime) else None
+    file = where(use.sha256) if use.kind == "video" else None
     data = partial(read, use.sha256)
     return Media(use.sha256, use.name, use.mime, use.width, use.height, use.size, data, file)

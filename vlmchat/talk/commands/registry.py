@@ -23,7 +23,6 @@ from vlmchat.talk.commands.base import Command
 COMMANDS: tuple[Command, ...] = (
     conversation.Attach(),
     conversation.Detach(),
-    frames.Frames(),
     describe.Describe(),
     conversation.New(),
     system.System(),
@@ -33,6 +32,7 @@ COMMANDS: tuple[Command, ...] = (
     engine.Quant(),
     adapter.Adapter(),
     engine.DetailLevel(),
+    frames.Frames(),
     engine.Parameters(),
     engine.SettingsCommand(),
     engine.KeysCommand(),

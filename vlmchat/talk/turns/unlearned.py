@@ -18,7 +18,7 @@ def unlearned(model: ModelInfo | None, asked: Turn) -> str | None:
         question, or it was said before.
     """
     frames = _frames(asked)
-    if model is None or not frames or getattr(model, "video", False):
+    if model is None or not frames or model.video:
         return None
     before = asked.parent
     while before is not None:

@@ -24,7 +24,7 @@ from vlmchat.tui.decoding import in_pool
 from vlmchat.tui.widgets.frame_grid import FrameGrid
 
 _KEYS = "Enter takes them · Esc leaves them as they were"
-_MORE_KEYS = "Space drops · + − count · i o in, out · w whole · m method · a adds · v views"
+_MORE_KEYS = "Space drops  + − count  i o in, out  w all  m method  a adds  v views"
 _METHOD_NAMES = {"uniform": "even", "scenes": "scenes", "keyframes": "keyframes"}
 
 
