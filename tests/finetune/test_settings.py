@@ -1,11 +1,13 @@
 """Settings of a run: what is refused is refused in a sentence."""
 
+import tomllib
 from typing import Any
 
 import pytest
+import tomlkit
 
 from vlmchat.errors import UsageError
-from vlmchat.finetune.settings import PRESETS, RunSettings, dumps, loads, make, preset
+from vlmchat.finetune.settings import PRESETS, RunSettings, from_table, make, preset, to_table
 
 
 def test_defaults_train_the_text_model_only() -> None:
@@ -34,7 +36,9 @@ def test_learning_rates(values: dict[str, Any], rate: float) -> None:
 def test_presets_are_valid_and_survive_toml(name: str) -> None:
     settings = preset(name, seed=3)
     assert settings.seed == 3
-    assert loads(dumps(settings)) == settings
+    assert from_table(tomllib.loads(tomlkit.dumps(to_table(settings)))) == settings
+    without = preset(name, patience=None)
+    assert from_table(to_table(without)).patience is None
 
 
 @pytest.mark.parametrize(

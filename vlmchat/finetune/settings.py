@@ -5,11 +5,11 @@ Where a default comes from stands at the field. What TRL 1.16 does by default an
 adapters on every layer called ``q_proj``, the vision tower's among them) cannot be asked for.
 """
 
-import tomllib
 from collections.abc import Mapping
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from vlmchat.errors import UsageError
 
@@ -230,23 +230,23 @@ def make(values: Mapping[str, Any]) -> RunSettings:
         raise UsageError(_sentence(error)) from None
 
 
-def dumps(settings: RunSettings) -> str:
-    """Return settings as TOML; what has no value is left out."""
-    import tomlkit
-
-    return tomlkit.dumps(settings.model_dump(exclude_none=True))
+def to_table(settings: RunSettings) -> dict[str, Any]:
+    """Return settings as a TOML table; what has no value is left out."""
+    return settings.model_dump(exclude_none=True)
 
 
-def loads(text: str) -> RunSettings:
-    """Return the settings in TOML.
+def from_table(table: Mapping[str, Any]) -> RunSettings:
+    """Return the settings that `to_table` made a table of: what is not in it has no value.
 
     Raises:
-        UsageError: it is none, or a value is refused.
+        UsageError: a value is refused.
     """
-    try:
-        return make(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"The settings are not valid TOML: {error}.") from None
+    optional = [name for name, field in RunSettings.model_fields.items() if _can_be_none(field)]
+    return make({name: table.get(name) for name in optional} | dict(table))
+
+
+def _can_be_none(field: FieldInfo) -> bool:
+    return type(None) in get_args(field.annotation)
 
 
 def _sentence(error: ValidationError) -> str:
