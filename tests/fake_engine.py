@@ -55,6 +55,7 @@ class Reply:
         die_after: the process is killed after that many pieces.
         stamped: each piece is the time it is sent at instead, in milliseconds since 1970.
         forever: the last piece is repeated until the client hangs up.
+        timings: what it says the answer took.
     """
 
     pieces: list[str] = field(default_factory=lambda: ["Hello", " there."])
@@ -66,6 +67,7 @@ class Reply:
     die_after: int | None = None
     stamped: bool = False
     forever: bool = False
+    timings: dict[str, float] = field(default_factory=lambda: {"predicted_per_second": 31.25})
 
 
 @dataclass
@@ -203,9 +205,8 @@ class FakeEngine:
             "completion_tokens": sent,
             "prompt_tokens_details": {"cached_tokens": 0},
         }
-        timings = {"predicted_per_second": 31.25}
         yield _event({"choices": [choice]})
-        yield _event({"choices": [], "usage": usage, "timings": timings})
+        yield _event({"choices": [], "usage": usage, "timings": reply.timings})
         yield "data: [DONE]\n\n"
 
 

@@ -25,6 +25,8 @@ KEYS = {
     "backspace": "\x7f",
     "f1": "\x1bOP",
     "f2": "\x1bOQ",
+    "f8": "\x1b[19~",
+    "right": "\x1b[C",
 }
 
 

@@ -38,6 +38,7 @@ from vlmchat.media.rules import DEFAULT_LIMITS, Background, Limits, MediaRules, 
 from vlmchat.media.video.limits import VideoLimits
 from vlmchat.media.video.plan import Method
 from vlmchat.media.video.plan import Sampling as FrameSampling
+from vlmchat.settings_faults import ENV_PREFIX, NESTED, reason_of, refusal_of, sentence_of
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -48,9 +49,6 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 NonEmpty: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
 
 Applies: TypeAlias = Literal["now", "engine restart", "new conversation", "next start"]
-
-ENV_PREFIX = "VLMCHAT_"
-_NESTED = "__"
 
 
 def _applies(when: Applies) -> dict[str, Any]:
@@ -275,7 +273,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
-        env_nested_delimiter=_NESTED,
+        env_nested_delimiter=NESTED,
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
@@ -368,7 +366,7 @@ def load_settings(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> S
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise UsageError(_sentence(error, given)) from None
+        raise UsageError(sentence_of(error, given)) from None
     except SettingsError as error:
         # Raised for environment values of a composite type that are not JSON.
         raise UsageError(f"A {ENV_PREFIX}* environment variable is wrong: {error}.") from None
@@ -394,92 +392,12 @@ def check_config(table: Mapping[str, Any], key: str = "") -> None:
         for fault in error.errors(include_url=False, include_context=False):
             keys = tuple(str(part) for part in fault["loc"])
             if key and f"{'.'.join(keys)}.".startswith(f"{key}."):
-                raise UsageError(_refusal(fault["type"], keys, fault)) from None
-        raise UsageError(_sentence(error, {})) from None
+                raise UsageError(refusal_of(fault["type"], keys, fault)) from None
+        raise UsageError(sentence_of(error, {})) from None
 
 
 def _flattened(value: object) -> object:
     return dict(_flat(value)) if isinstance(value, Mapping) else value
-
-
-def _refusal(kind: str, keys: tuple[str, ...], fault: Mapping[str, Any]) -> str:
-    key = visible_line(".".join(keys[:2]))
-    if kind == "extra_forbidden":
-        return f"There is no setting “{key}”."
-    shown = "that" if keys[-1] == "api_key" else visible_line(repr(fault["input"]))
-    return f"“{key}” cannot be {shown}: {reason_of(str(fault['msg']))}."
-
-
-def _sentence(error: ValidationError, given: Mapping[str, Any]) -> str:
-    first = error.errors(include_url=False, include_context=False)[0]
-    keys = tuple(str(key) for key in first["loc"])
-    where = origin(keys, given)
-    key = visible_line(".".join(keys))
-    if first["type"] == "extra_forbidden":
-        return f"{where}: there is no setting “{key}”: remove it or mend its name."
-    value = visible_line(repr(first["input"]))
-    shown = "" if keys[-1] == "api_key" else f" (it is {value})"
-    return f"{where}: “{key}” is wrong{shown}: {reason_of(first['msg'])}."
-
-
-def reason_of(message: str) -> str:
-    """Return what pydantic says, to follow a colon within a sentence."""
-    text = message.removeprefix("Value error, ").rstrip(".")
-    return text[:1].lower() + text[1:]
-
-
-def origin(keys: tuple[str, ...], given: Mapping[str, Any]) -> str:
-    """Return which source the value at `keys` came from, strongest first.
-
-    Args:
-        keys: as ``("ui", "theme")``.
-        given: what the command line gave.
-    """
-    if _holds(given, keys):
-        return "Command line"
-    if variable := variable_of(keys):
-        return f"Environment variable {variable}"
-    path = paths.config_file()
-    line = line_of(path, keys)
-    return visible_line(str(path)) + (f", line {line}" if line else "")
-
-
-def variable_of(keys: tuple[str, ...]) -> str:
-    """Return the environment variable that sets `keys`, empty when there is none."""
-    import os
-
-    wanted = ENV_PREFIX + _NESTED.join(keys[:2]).upper()
-    return next((name for name in os.environ if name.upper() == wanted and os.environ[name]), "")
-
-
-def _holds(table: Mapping[str, Any], keys: tuple[str, ...]) -> bool:
-    value: Any = table
-    for key in keys[:2]:
-        if not isinstance(value, Mapping) or key not in value:
-            return False
-        value = value[key]
-    return True
-
-
-def line_of(path: Path, keys: tuple[str, ...]) -> int:
-    """Return the line that sets `keys` in plainly written TOML, else 0."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return 0
-    table = ""
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if text.startswith("["):
-            table = text.strip("[] ")
-            if (table,) == keys:
-                return number
-            continue
-        name = text.partition("=")[0].strip().strip("\"'")
-        full = f"{table}.{name}" if table else name
-        if full and full in (".".join(keys), ".".join(keys[:2]), keys[0]):
-            return number
-    return 0
 
 
 def parse_sampling(current: Sampling, name: str, text: str) -> Sampling:

@@ -18,12 +18,10 @@ from vlmchat.errors import UsageError
 from vlmchat.settings import (
     Applies,
     Settings,
-    line_of,
     load_settings,
-    origin,
     read_config,
-    reason_of,
 )
+from vlmchat.settings_faults import line_of, origin, reason_of
 from vlmchat.text import visible_line
 
 Kind: TypeAlias = Literal["bool", "choice", "int", "float", "text", "texts"]

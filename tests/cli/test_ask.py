@@ -61,11 +61,11 @@ def test_json(tiny_model: Path, tmp_path: Path) -> None:
     row = json.loads(done.stdout)
     assert set(row) == {
         *("text", "model", "revision", "quantization", "adapter", "device", "dtype", "seed"),
-        *("finish_reason", "usage", "timings"),
+        *("finish_reason", "usage", "timings", "sent"),
     }
     assert row["seed"] == 4 and row["finish_reason"] == "length" and row["adapter"] == ""
     assert row["usage"]["completion_tokens"] == 5 and row["usage"]["cached_tokens"] == 0
-    assert row["timings"]["image_tiles"] == 2 * 3
+    assert row["timings"]["vision_tiles"] == 2 * 3
     assert row["timings"]["first_token_ms"] <= row["timings"]["total_ms"]
 
 

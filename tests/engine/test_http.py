@@ -45,7 +45,7 @@ def test_answer(engine: EngineProcess) -> None:
     assert choice["finish_reason"] == "length"
     assert body["usage"]["completion_tokens"] == 8
     assert body["usage"]["prompt_tokens"] > TOKENS_PER_TILE
-    assert body["timings"]["predicted_n"] == 8 and body["timings"]["image_tiles"] >= 1
+    assert body["timings"]["predicted_n"] == 8 and body["timings"]["vision_tiles"] >= 1
     assert body["vlmchat"]["quantization"] == "none"
 
 

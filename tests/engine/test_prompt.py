@@ -16,10 +16,11 @@ from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImag
 from tests.pictures import encoded
 from tests.tiny import TILE, TOKENS_PER_TILE
 from vlmchat.chat.messages import Detail, ImagePart, Message, Part, TextPart
-from vlmchat.engine.prompt import PlannedImage, PromptBuilder, image_block
+from vlmchat.engine.prompt import PlannedImage, PromptBuilder
 from vlmchat.engine.vision import TileMaker
 from vlmchat.errors import UsageError
 from vlmchat.media.images import media_from_bytes
+from vlmchat.media.prompt_text import image_block
 from vlmchat.media.rules import DEFAULT_LIMITS
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 from vlmchat.media.video_prompt import video_parts

@@ -1,6 +1,8 @@
 """Any log file becomes examples, and every row of it is accounted for."""
 
 import json
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,16 @@ import pytest
 
 from tests.finetune.logs import asked, read, write_log
 from tests.fresh_process import modules_after_importing
+from tests.media.video.making import film, needs_encoder
 from tests.pictures import encoded, saved
 from vlmchat.chat.conversation import Conversation, Entry, Label, Provenance
 from vlmchat.chat.formats.writing import Format, export_to
-from vlmchat.chat.messages import ImagePart, Message, TextPart, user_message
+from vlmchat.chat.messages import ImagePart, Message, TextPart, VideoPart, user_message
 from vlmchat.finetune.examples import Example
+from vlmchat.finetune.job import BaseModelRef, JobSpec, create
 from vlmchat.finetune.reading import ExampleReader, ReadOptions
+from vlmchat.finetune.settings import RunSettings
+from vlmchat.media.frames import frames_of
 from vlmchat.media.images import media_from_bytes
 from vlmchat.store.store import Store
 
@@ -344,11 +350,57 @@ def test_groups_keep_copies_of_one_conversation_together(tmp_path: Path) -> None
     assert len({e.group for e in examples}) == 2
 
 
-def test_videos_are_read(tmp_path: Path) -> None:
-    row = {"messages": [{"role": "user", "content": [{"type": "video", "path": "v.mp4"}]}, FOUR]}
-    path = write_log(tmp_path / "log.jsonl", [row])
-    (dropped,) = read(path)[1]
-    assert (dropped.why, dropped.path) == ("missing", tmp_path.resolve() / "v.mp4")
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "video", "path": "v.mp4"},
+        {"type": "video", "path": "v.mp4", "times": [0.5, 1.0], "duration": 3.0},
+        {"type": "video_url", "video_url": {"url": "v.mp4"}},
+    ],
+)
+def test_videos_are_read_and_prepared(tmp_path: Path, part: dict[str, Any]) -> None:
+    needs_encoder("libx264")
+    row = {"messages": [{"role": "user", "content": [part, "What moves?"]}, FOUR]}
+    path = write_log(tmp_path / "log.jsonl", [row, row])
+    dropped = read(path)[1]
+    assert [(d.why, d.path) for d in dropped] == [("missing", tmp_path.resolve() / "v.mp4")] * 2
+    film(tmp_path / "v.mp4")
+    examples, none = read(path)
+    assert not none
+    video = examples[0].messages[0].parts[0]
+    assert isinstance(video, VideoPart)
+    assert video.clip.times == (0.5, 1.0) or "times" not in part
+    base = BaseModelRef("m", "r", "")
+    job = create(JobSpec("films", base, RunSettings()), examples[:1], folder=tmp_path)
+    (again,) = job.examples("train")
+    assert again == examples[0]
+    held = again.messages[0].parts[0]
+    assert isinstance(held, VideoPart)
+    assert len(frames_of(held)) == len(video.clip.times)
+
+
+def test_a_video_outside_the_logs_folder_is_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").write_bytes(b"x")
+    (tmp_path / "log").mkdir()
+    part = {"type": "video", "path": "../v.mp4"}
+    row = {"messages": [{"role": "user", "content": [part]}, FOUR]}
+    (dropped,) = read(write_log(tmp_path / "log" / "log.jsonl", [row]))[1]
+    assert (dropped.why, dropped.path) == ("outside", (tmp_path / "v.mp4").resolve())
+
+
+def test_a_large_file_is_read_row_by_row(tmp_path: Path) -> None:
+    good = json.dumps({"messages": [USER, {"role": "assistant", "content": "4" * 20_000}]}) + "\n"
+    path = tmp_path / "log.jsonl"
+    with path.open("w") as file:
+        file.writelines(good for _ in range(2000))
+        file.write('{"messages": ')
+    with ExampleReader() as reader:
+        tracemalloc.start()
+        kinds = Counter(type(item).__name__ for item in reader.read(path))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert kinds == {"Example": 2000, "Dropped": 1}
+    assert path.stat().st_size > 40_000_000 > 10 * peak
 
 
 def test_the_room_is_light() -> None:

@@ -10,7 +10,7 @@ from textual.strip import Strip
 from textual.widgets import OptionList
 from textual.worker import WorkerState
 
-from tests.snapshots.world import LOADING, READY, StillEngine
+from tests.snapshots.world import LOADING, READY, StillEngine, moving
 from tests.tui.driving import Chat
 from vlmchat.tui.screens.allow_fetch import AllowFetch
 from vlmchat.tui.screens.settings import SettingsScreen
@@ -19,7 +19,7 @@ from vlmchat.tui.widgets.picture import PictureCanvas
 from vlmchat.tui.widgets.sidebar import Sidebar
 
 # These run as long as the chat does.
-_ENDLESS = {"session", "themes"}
+_ENDLESS = {"session", "themes", "collecting"}
 
 
 class Walk:
@@ -192,7 +192,7 @@ async def pictures(walk: Walk) -> None:
     chat = walk.chat
     chat.screen._folder = walk.folder
     await walk.open("/attach")
-    await chat.until(lambda: "14 pictures, by" in chat.text())
+    await chat.until(lambda: "14 pictures and videos, by" in chat.text())
     await chat.pilot.press("down", "down", "down", "down", "space", "space")
     await walk.see("picker", "2 marked")
     await walk.close()
@@ -237,10 +237,27 @@ async def questions(walk: Walk) -> None:
     await walk.close()
 
 
+async def videos(walk: Walk) -> None:
+    """The storyboard, the frames, and a video in the conversation."""
+    chat = walk.chat
+    await chat.ask("/new")  # how long the one before is, is only estimated
+    await chat.until(lambda: not chat.session.path)
+    chat.screen.attach([moving(walk.folder.parent)])
+    await chat.until(lambda: chat.screen.attachments.items)
+    await walk.see("storyboard", "24 frames")
+    await walk.open("/frames")
+    await chat.pilot.press("right", "space", "space", "down")
+    await walk.see("frames", "2 dropped")
+    await chat.pilot.press("a")
+    await walk.see("frames-moment", "Time of the frame")
+    await walk.close()
+    chat.screen.attachments.items = []
+
+
 async def everything(walk: Walk) -> None:
     """Walk through all of it."""
     for part in (
         *(beginning, conversation, list_of_conversations),
-        *(finding, pictures, adjusting, questions),
+        *(finding, pictures, adjusting, questions, videos),
     ):
         await part(walk)

@@ -28,6 +28,7 @@ CASES = {
     "attach": "test_attach.test_the_command_the_chips_and_the_question",
     "describe": "test_describe.test_describe_asks_for_what_is_attached_then_for_the_last_picture",
     "detach": "test_attach.test_the_command_the_chips_and_the_question",
+    "frames": "test_frames.test_frames_by_words",
     "new": "test_recorder.test_a_new_conversation_is_another_thread",
     "system": "test_commands.test_the_system_prompt_is_set_shown_and_removed",
     "stop": "test_chat.test_stop_before_the_first_word_joins_the_questions",
@@ -67,7 +68,9 @@ CASES = {
     "export": "test_files.test_export",
     "import": "test_files.test_import",
     "view": "test_viewer.test_the_view_command",
+    "crop": "test_plan.test_the_crop_command",
     "gallery": "test_gallery.test_from_the_store_by_command",
+    "watch": "test_watch.test_each_look_is_a_turn_until_escape_or_off",
     "restart": "test_failures.test_a_failed_load_is_said_and_can_be_tried_again",
     "log": "test_failures.test_an_engine_that_does_not_come_up",
     "theme": "test_theme_picker.test_a_name_behind_the_command_needs_no_list",
@@ -80,6 +83,7 @@ UNSAID, NOT_KEPT = "Nothing was said in this conversation yet", "not kept"
 # What each says in an empty conversation with a server.
 IN_AN_EMPTY_CHAT = {
     "detach": "Nothing is attached",
+    "frames": "No video is attached",
     "describe": "There is no picture to describe",
     "stop": "Nothing is being answered",
     "quant": "cannot be changed from here",
@@ -106,6 +110,7 @@ IN_AN_EMPTY_CHAT = {
     "undelete": "Nothing was deleted",
     "export": UNSAID,
     "view": "There is no picture",
+    "crop": "There is no picture to crop",
     "log": "The engine runs elsewhere",
 }
 NOT_SAVED = ("chats", "search", "rename", "pin", "archive", "delete", "undelete", "import")
@@ -115,6 +120,7 @@ OTHER_REASONS = {
     "attach": "test_attach.test_a_model_without_eyes_refuses",
     "parameters": "test_commands.test_parameters_wait_for_the_settings",
     "gallery": "test_gallery.test_without_a_store",
+    "watch": "test_watch.test_a_model_without_eyes_watches_nothing",
 }
 
 

@@ -52,6 +52,9 @@ class Source:
             raise VlmchatError("The picture is gone.")
         return self.bytes[sha256]
 
+    def path(self, sha256: str) -> Path:
+        raise AssertionError("only videos lie in files")
+
 
 def _filled() -> Source:
     source = Source()
@@ -164,7 +167,7 @@ async def test_what_cannot_be_read_or_is_oddly_shaped(tmp_path: Path) -> None:
 async def test_no_pictures_yet() -> None:
     async with talking() as chat:
         _, results = await _open(chat, Source())
-        assert _facts(chat) == "No picture was attached yet."
+        assert _facts(chat) == "No picture or video was attached yet."
         await chat.pilot.press("enter", "space", "a", "down", "pagedown", "escape")
         await chat.until(lambda: results == [None])
 

@@ -138,15 +138,15 @@ async def test_the_configuration_moves_keys(tmp_path: Path) -> None:
 
 
 async def test_the_palette_and_quit_move_too(tmp_path: Path) -> None:
-    _config('[keys]\npalette = "f8"\nquit = "f10"\n')
+    _config('[keys]\npalette = "f9"\nquit = "f10"\n')
     async with chatting(scripted(Script(), tmp_path)) as chat:
         await chat.ready()
-        await chat.until(lambda: "f8 palette" in chat.text())
+        await chat.until(lambda: "f9 palette" in chat.text())
         assert "f10 Quit" in chat.text()
         await chat.pilot.press("ctrl+p", "ctrl+q")
         assert chat.app.screen is chat.screen
         assert chat.app.return_code is None
-        await chat.pilot.press("f8")
+        await chat.pilot.press("f9")
         await chat.until(lambda: chat.app.screen is not chat.screen)
         await chat.pilot.press("escape")
         await chat.pilot.press("f10")

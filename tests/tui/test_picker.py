@@ -59,7 +59,7 @@ async def test_one_folder_in_natural_order(folder: Path) -> None:
         files, _ = await _open(chat, picker)
         ordered = ["..", "albums", "[x] cat.png", "A1.jpg", "b2.png", "b10.png"]
         assert _labels(files) == ordered
-        assert "4 pictures, by name" in _line(picker, "#picker-folder")
+        assert "4 pictures and videos, by name" in _line(picker, "#picker-folder")
         await chat.pilot.press("s")
         assert _labels(files)[2:] == ["[x] cat.png", "A1.jpg", "b10.png", "b2.png"]
         assert "newest first" in _line(picker, "#picker-folder")

@@ -1,28 +1,25 @@
 """``vlmchat ask``: one question, one streamed answer, for scripts and pipes."""
 
 import asyncio
-import contextlib
 import json
 import sys
-import time
-from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlmchat.cli import options
+from vlmchat.cli import looking, options
 from vlmchat.cli.endings import quiet_endings
 from vlmchat.cli.overrides import engine_overrides, given
-from vlmchat.errors import EngineError, UsageError
-from vlmchat.text import visible, visible_line
+from vlmchat.errors import UsageError
+from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
-    from vlmchat.chat.messages import Message
-    from vlmchat.client.api import EngineClient
-    from vlmchat.client.protocol import Finished, ModelInfo, Sampling
-    from vlmchat.client.supervisor import EngineOptions
+    from vlmchat.chat.messages import Attachment, Message
+    from vlmchat.cli.asking import Asking
+    from vlmchat.client.protocol import ModelInfo
+    from vlmchat.media.choosing import Wishes
 
 
 @dataclass(slots=True)
@@ -30,44 +27,8 @@ class Question:
     """All of one question."""
 
     messages: "list[Message]"
-    sampling: "Sampling"
-    engine: "EngineOptions"
-    url: str | None
-    api_key: str | None
-    model: str | None
-
-
-@dataclass(slots=True)
-class Reply:
-    """What came back."""
-
-    pieces: list[str] = field(default_factory=list)
-    finished: "Finished | None" = None
-    first_token_ms: float = 0.0
-    total_ms: float = 0.0
-
-    def as_json(self, model: "ModelInfo") -> dict[str, Any]:
-        """Return the object that ``--json`` prints."""
-        done = self.finished
-        assert done is not None
-        made = done.provenance
-        usage = asdict(done.usage) if done.usage else None
-        if usage is not None:
-            usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
-        timings = {"first_token_ms": self.first_token_ms, "total_ms": self.total_ms}
-        return {
-            "text": "".join(self.pieces),
-            "model": made.get("model", model.id),
-            "revision": made.get("revision", model.revision),
-            "quantization": made.get("quantization", model.quantization),
-            "adapter": made.get("adapter", model.adapter),
-            "device": made.get("device", model.device),
-            "dtype": made.get("dtype", model.dtype),
-            "seed": made.get("seed"),
-            "finish_reason": done.finish_reason,
-            "usage": usage,
-            "timings": {**{k: round(v, 3) for k, v in timings.items()}, **done.timings},
-        }
+    attached: "tuple[Attachment, ...]"
+    asking: "Asking"
 
 
 def ask(
@@ -75,8 +36,15 @@ def ask(
         str | None, typer.Argument(help="The question; - reads it from standard input.")
     ] = None,
     attach: Annotated[
-        list[Path] | None, typer.Option("--attach", "-a", help="A picture; repeatable.")
+        list[Path] | None, typer.Option("--attach", "-a", help="A picture or video; repeatable.")
     ] = None,
+    detail: looking.Detail = None,
+    crop: looking.Crop = None,
+    fps: looking.Fps = None,
+    max_frames: looking.MaxFrames = None,
+    start: looking.From = None,
+    end: looking.To = None,
+    frames: looking.Frames = None,
     system: options.System = None,
     model: options.Model = None,
     quant: options.Quant = None,
@@ -96,6 +64,8 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask one question and print the answer."""
+    from vlmchat.media.choosing import wishes
+
     if engine_url and (quant or device or adapter):
         raise UsageError("--quant, --device and --adapter are for the local engine only.")
     overrides = {
@@ -114,36 +84,43 @@ def ask(
         ),
         "chat": given(system=system),
     }
-    question = _question(_question_text(prompt), attach or [], overrides)
+    wished = wishes(fps, max_frames, start, end, frames, detail, crop)
     with quiet_endings():
+        question = _question(_question_text(prompt), attach or [], wished, overrides)
         raise typer.Exit(asyncio.run(_ask(question, as_json)))
 
 
-def _question(text: str, attach: list[Path], overrides: dict[str, dict[str, Any]]) -> Question:
-    """Return the question with its pictures read and the settings applied.
+def _question(
+    text: str, attach: list[Path], wished: "Wishes", overrides: dict[str, dict[str, Any]]
+) -> Question:
+    """Return the question with its pictures and videos read and the settings applied.
 
     Raises:
         UsageError: a setting is wrong, or a picture cannot be read.
     """
-    from vlmchat.chat.messages import Message, TextPart, user_message
-    from vlmchat.media.attaching import attach as attach_file
+    from vlmchat.chat.messages import Message, TextPart, VideoPart, user_message
+    from vlmchat.cli.asking import Asking
+    from vlmchat.media.choosing import attach_as_wished
+    from vlmchat.models.looks import known_eyes
     from vlmchat.prompts import resolved
     from vlmchat.settings import load_settings
 
     settings = load_settings(overrides)
     settings.put_in_force()
-    engine = settings.engine
-    messages = [user_message(text, tuple(attach_file(path).part for path in attach))]
+    eyes = known_eyes(settings.engine.model)
+    parts = []
+    for path in attach:
+        room = eyes.frames_in_half_the_context if eyes else None
+        attached = attach_as_wished(path, wished, settings.media.detail, room)
+        parts.append(attached.part)
+        for note in attached.notes:
+            print(f"“{visible_line(path.name)}”: {note}", file=sys.stderr)
+    videos = sum(isinstance(part, VideoPart) for part in parts)
+    wished.check(len(parts) - videos, videos)
+    messages = [user_message(text, parts)]
     if (system := resolved(settings.chat.system)).strip():
         messages.insert(0, Message("system", (TextPart(system),)))
-    return Question(
-        messages=messages,
-        sampling=settings.sampling.as_sampling(),
-        engine=settings.engine_options(),
-        url=engine.url,
-        api_key=engine.api_key,
-        model=engine.model,
-    )
+    return Question(messages, tuple(parts), Asking.of(settings))
 
 
 def _question_text(prompt: str | None) -> str:
@@ -164,14 +141,18 @@ def _question_text(prompt: str | None) -> str:
 
 
 async def _ask(question: Question, as_json: bool) -> int:
-    reply = Reply()
-    async with _engine(question) as (client, info):
-        model = question.model if question.url and question.model else info.id
-        began = time.perf_counter()
-        await _stream(client, question, model, reply, quiet=as_json, videos=info.video)
-        reply.total_ms = (time.perf_counter() - began) * 1000
+    from vlmchat.cli.asking import Reply, engine, stream
+
+    reply, asking = Reply(), question.asking
+    async with engine(asking) as (client, info, model):
+        await stream(
+            *(client, question.messages, asking.sampling, model, reply),
+            quiet=as_json,
+            videos=info.video,
+        )
     if as_json:
-        print(json.dumps(reply.as_json(info), ensure_ascii=False))
+        row = reply.as_json(info) | {"sent": await asyncio.to_thread(_sent, question, info)}
+        print(json.dumps(row, ensure_ascii=False))
     else:
         text = "".join(reply.pieces)
         print("" if text.endswith("\n") else "\n", end="", flush=True)
@@ -180,52 +161,12 @@ async def _ask(question: Question, as_json: bool) -> int:
     return 0
 
 
-async def _stream(
-    client: "EngineClient",
-    question: Question,
-    model: str,
-    reply: Reply,
-    *,
-    quiet: bool,
-    videos: bool,
-) -> None:
-    from vlmchat.client.protocol import TextDelta
+def _sent(question: Question, served: "ModelInfo") -> list[dict[str, object]]:
+    """Return what the model got, as far as it is known here how that one looks."""
+    from vlmchat.models.looks import known_eyes, sent_rows
 
-    began = time.perf_counter()
-    async for event in client.chat(question.messages, question.sampling, model, videos=videos):
-        if not isinstance(event, TextDelta):
-            reply.finished = event
-            continue
-        if not reply.pieces:
-            reply.first_token_ms = (time.perf_counter() - began) * 1000
-        reply.pieces.append(event.text)
-        if not quiet:
-            # A terminal obeys control sequences, a pipe passes them on as they are.
-            shown = visible(event.text) if sys.stdout.isatty() else event.text
-            print(shown, end="", flush=True)
-
-
-@contextlib.asynccontextmanager
-async def _engine(question: Question) -> "AsyncIterator[tuple[EngineClient, ModelInfo]]":
-    """Yield the client of a ready engine and the model it serves."""
-    if question.url:
-        from vlmchat.client.api import EngineClient
-
-        async with EngineClient(question.url, question.api_key) as client:
-            models = await client.models()
-            if not models:
-                raise EngineError(f"The engine at {visible_line(question.url)} serves no model.")
-            yield client, next((m for m in models if m.id == question.model), models[0])
-        return
-    from vlmchat.cli.loading import ready_engine
-
-    async with ready_engine(question.engine) as (engine, info):
-        try:
-            yield engine.client, info
-        except EngineError as error:
-            if engine.pid is not None:
-                raise
-            raise EngineError(f"{engine.death_notice()}") from error
+    eyes = known_eyes(served.id, question.asking.model)
+    return sent_rows(question.attached, eyes and replace(eyes, video=served.video))
 
 
 def _say(text: str) -> None:

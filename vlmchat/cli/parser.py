@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from vlmchat import __version__
-from vlmchat.cli import ask, chats, demo_pictures, doctor, models, options, prompts, replay, serve
+from vlmchat.cli import (
+    ask,
+    chats,
+    demo_pictures,
+    doctor,
+    inspect,
+    models,
+    options,
+    prompts,
+    replay,
+    serve,
+    watch,
+)
 from vlmchat.cli.chat import run_chat
 
 
@@ -75,6 +87,17 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(chat)
-    for module in (ask, chats, prompts, replay, serve, models, demo_pictures, doctor):
+    for module in (
+        ask,
+        inspect,
+        watch,
+        chats,
+        prompts,
+        replay,
+        serve,
+        models,
+        demo_pictures,
+        doctor,
+    ):
         module.register(app)
     return app

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
+from vlmchat.media.tiles import ProcessorSpec
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -86,6 +88,7 @@ class ModelInfo:
         notice: a sentence the person should see once (why this model, how to get another).
         context: most tokens of prompt and answer together; 0 when unknown.
         images: whether pictures may be sent.
+        processor: how it cuts pictures, if it says so: what they cost is reckoned from that.
         video: whether the model has learned videos.
     """
 
@@ -99,6 +102,7 @@ class ModelInfo:
     notice: str = ""
     context: int = 0
     images: bool = True
+    processor: ProcessorSpec | None = None
     video: bool = False
 
     @classmethod
@@ -107,6 +111,8 @@ class ModelInfo:
         meta = row.get("meta")
         known = {item.name for item in fields(cls)} - {"id", "title"}
         extra = {k: v for k, v in meta.items() if k in known} if isinstance(meta, dict) else {}
+        if "processor" in extra:
+            extra["processor"] = ProcessorSpec.from_row(extra["processor"])
         name = str(row.get("id", ""))
         title = str(meta.get("title", name)) if isinstance(meta, dict) else name
         return cls(id=name, title=title, **extra)

@@ -75,8 +75,8 @@ class LoadedModel:
 
     @property
     def video(self) -> bool:
-        """Whether the model has learned videos: SmolVLM2 has, its predecessor has not."""
-        return bool(self.model.config.model_type == "smolvlm")
+        """Whether the model has learned videos: SmolVLM2 has, its predecessor and the demo not."""
+        return bool(self.model.config.model_type == "smolvlm") and not self.folder.is_demo
 
     def provenance(self) -> dict[str, str]:
         """Return what produced an answer."""
@@ -97,6 +97,7 @@ class LoadedModel:
             "notice": self.folder.notice,
             "context": self.context,
             "images": True,
+            "processor": self.builder.spec.as_row(),
             "video": self.video,
             "parameters": self.parameters,
         }

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from vlmchat.chat.messages import ImagePart, Message, TextPart
 from vlmchat.errors import UsageError
 from vlmchat.media.images import media_size
+from vlmchat.media.prompt_text import IMAGE_TOKEN, image_block
 from vlmchat.media.rules import Limits
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 
@@ -47,19 +48,6 @@ class Prompt:
         return sum(image.plan.image_tokens for image in self.images)
 
 
-def image_block(plan: TilePlan, image_token: str) -> str:
-    """Return the text that stands for a picture cut as `plan` says.
-
-    Source: ``get_image_prompt_string`` in ``processing_smolvlm.py``; Idefics3 has the same.
-    """
-    fake, view = "<fake_token_around_image>", image_token * plan.tokens_per_tile
-    rows = "".join(
-        "".join(f"{fake}<row_{r + 1}_col_{c + 1}>{view}" for c in range(plan.cols)) + "\n"
-        for r in range(plan.rows)
-    )
-    return f"{rows}{chr(10) if rows else ''}{fake}<global-img>{view}{fake}"
-
-
 class PromptBuilder:
     """Builds prompts for one model.
 
@@ -75,7 +63,7 @@ class PromptBuilder:
         self.spec = spec
         self._limits = limits
         self._tokenizer = tokenizer
-        self._image_token = "<image>"  # noqa: S105 - a token of the vocabulary
+        self._image_token = IMAGE_TOKEN
         self._special_ids = {
             token.content: index
             for index, token in tokenizer.added_tokens_decoder.items()

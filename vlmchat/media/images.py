@@ -241,6 +241,16 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+def header(data: bytes, name: str, limits: Limits | None = None) -> tuple[Image.Image, int]:
+    """Return a picture of which nothing but the header is read, and its EXIF orientation.
+
+    Raises:
+        MediaError: as `decode`, as far as the header tells.
+    """
+    image = _open(data, visible_line(name), limits)
+    return image, _orientation(image)
+
+
 def is_animated(data: bytes, name: str = "picture", limits: Limits | None = None) -> bool:
     """Return whether a GIF, WebP, PNG or AVIF has more than one frame; nothing is decoded.
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from PIL import Image
 
 from vlmchat import paths
-from vlmchat.chat.messages import Region
+from vlmchat.chat.messages import Media, Region
 from vlmchat.errors import MediaError, VlmchatError
 from vlmchat.media.images import decode, read_bytes, shrunk
 from vlmchat.media.rules import Limits
@@ -26,8 +26,8 @@ SIZES = (128, 256, 512, 1024, 2048)
 BUDGET = 96_000_000
 
 Decoder: TypeAlias = Callable[[bytes, str, tuple[int, int], Limits | None], Image.Image]
-# How a medium is shown in one picture, by the first half of its media type. A video adds itself
-# here with a strip of its frames.
+# How a medium is shown in one picture, by the first half of its media type; a video has to lie in a
+# file: see `of_media`.
 DECODERS: dict[str, Decoder] = {"image": shrunk}
 
 
@@ -192,10 +192,44 @@ def thumbnail(
     return image
 
 
+def of_media(media: Media, size: tuple[int, int], region: Region | None = None) -> Image.Image:
+    """Return a small picture of a picture, a part of it, or a few frames of a video; blocking.
+
+    Raises:
+        MediaError: it cannot be read or decoded.
+    """
+    if media.file is None:
+        return thumbnail(media.data, media.sha256, size, media.name, media.mime, region=region)
+    return video_thumbnail(media.file, media.sha256, size)
+
+
+def video_thumbnail(path: Path, key: str, size: tuple[int, int]) -> Image.Image:
+    """Return a small picture of a few frames of a video; blocking.
+
+    Args:
+        path: of the video.
+        key: it is kept as, in the cache: its digest.
+        size: the pixels that are needed; see `thumbnail`.
+
+    Raises:
+        MediaError: it cannot be read or decoded.
+    """
+    from vlmchat.media.storyboard import sheet
+
+    edge = min(_bucket(size), 1024)
+    if (image := cached(key, (edge, edge))) is not None:
+        return image
+    image = sheet(path, edge)
+    if cache := default_cache():
+        cache.put(f"{key}-{edge}", image)
+    return image
+
+
 def file_thumbnail(path: Path, size: tuple[int, int]) -> Image.Image:
     """Return a small picture of a file that is not attached yet; blocking.
 
-    It is known by path, size and time of change, so that a large file need not be read again.
+    It is known by path, size and time of change, so that a large file need not be read again. A
+    video is shown by a few of its frames.
 
     Raises:
         MediaError: it cannot be read or decoded.
@@ -208,6 +242,10 @@ def file_thumbnail(path: Path, size: tuple[int, int]) -> Image.Image:
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
     if key and (image := cached(digest, size)) is not None:
         return image
+    from vlmchat.media.attaching import video_kind
+
+    if key and video_kind(path):
+        return video_thumbnail(path, digest, size)
     return thumbnail(read_bytes(path), digest, size, path.name)
 
 

@@ -9,12 +9,13 @@ Source: ``transformers/models/smolvlm/image_processing_pil_smolvlm.py``
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from vlmchat.chat.messages import Detail
 
 _MAX_IMAGE_SIZE = 4096  # the library's upper bound on either side
+_MOST_ROWS = 64  # of a grid that a server may name; far more than any model has
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,25 @@ class ProcessorSpec:
             tokens_per_tile=side * side // (scale * scale),
             blank_line_tokens=blank_line_tokens,
         )
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the settings as a JSON object, for `from_row`."""
+        return asdict(self)
+
+    @classmethod
+    def from_row(cls, row: object) -> "ProcessorSpec | None":
+        """Return the settings that an engine tells of its model; ``None`` if they make no sense."""
+        if not isinstance(row, dict) or not isinstance(row.get("splitting"), bool):
+            return None
+        names = ("tile", "longest_edge", "tokens_per_tile", "max_grid", "blank_line_tokens")
+        values = {name: row[name] for name in names if name in row}
+        if not all(type(value) is int and 0 < value <= 1 << 20 for value in values.values()):
+            return None
+        if not set(names[:3]) <= set(values):
+            return None
+        if min(values["longest_edge"], _MAX_IMAGE_SIZE) > _MOST_ROWS * values["tile"]:
+            return None
+        return cls(splitting=row["splitting"], **values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,28 @@ import re
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vlmchat.chat.messages import VideoPart
 from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.media.video.plan import clock
 from vlmchat.talk.attachments import Attachments
 from vlmchat.talk.history import Remembered
 from vlmchat.talk.permissions import KeptPermissions
+from vlmchat.talk.plan import region_words
 from vlmchat.text import human_bytes, visible_line
 
 if TYPE_CHECKING:
-    from vlmchat.chat.messages import Media
+    from vlmchat.chat.messages import Attachment, Media
     from vlmchat.plain.out import Out
     from vlmchat.plain.reading import Reader
     from vlmchat.settings import Settings
     from vlmchat.talk.engine_change import EngineChanger
+    from vlmchat.talk.front import Front
     from vlmchat.talk.keeping.conversations import Conversations
+    from vlmchat.talk.plan import Plans
     from vlmchat.talk.question import NoticeKind
     from vlmchat.talk.session import ChatSession
     from vlmchat.talk.turns.tree import Turn
+    from vlmchat.talk.watching import Watcher
 
 _T = TypeVar("_T")
 MOST_LISTED = 50
@@ -40,7 +46,9 @@ class Base:
     """
 
     session: "ChatSession"
+    plans: "Plans"
     engine_changer: "EngineChanger"
+    watching: "Watcher"
 
     def __init__(
         self, out: "Out", reader: "Reader", overrides: Mapping[str, Mapping[str, Any]]
@@ -48,7 +56,7 @@ class Base:
         self.out = out
         self.reader = reader
         self.overrides = overrides
-        self.attachments = Attachments(lambda: None, self._complain)
+        self.attachments = Attachments(lambda: None, self._complain, self.notice)
         self.library: Conversations | None = None
         self.permissions = KeptPermissions((), self.then, self._complain)
         self.remembered = Remembered()
@@ -58,6 +66,11 @@ class Base:
         self._pushed: list[str] = []
         self._following: list[Coroutine[Any, Any, None]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def front(self) -> "Front":
+        """This, as commands see it."""
+        raise NotImplementedError
 
     # Saying -----------------------------------------------------------------------------------
 
@@ -84,8 +97,9 @@ class Base:
         """Write a whole turn, with which version of how many it is."""
         siblings = self.session.tree.siblings(turn)
         place = f" (version {siblings.index(turn) + 1} of {len(siblings)})"
-        for media in turn.media:
-            self.out.line(f"Picture: {facts_of(media)}")
+        for part in turn.attachments:
+            where = region_words(part)
+            self.out.line(f"{kind_of(part)}: {part_facts(part)}{f', {where}' if where else ''}")
         version = place if len(siblings) > 1 else ""
         self.out.line(f"{self.speaker(turn)}{version}: {turn.text}")
 
@@ -192,12 +206,27 @@ class Base:
 
 
 def facts_of(media: "Media") -> str:
-    """Return what is known about a picture without looking at it."""
+    """Return what is known about a picture or video without looking at it."""
     kind = media.mime.rpartition("/")[2].upper()
     return (
         f"{visible_line(media.name)}, {kind}, {media.width} by {media.height} pixels, "
         f"{human_bytes(media.size)}"
     )
+
+
+def kind_of(part: "Attachment") -> str:
+    """Return ``Video`` or ``Picture``."""
+    return "Video" if isinstance(part, VideoPart) else "Picture"
+
+
+def part_facts(part: "Attachment") -> str:
+    """Return what is known about what is attached; of a video, how many frames the model gets."""
+    if not isinstance(part, VideoPart):
+        return facts_of(part.media)
+    count = len(part.clip.times)
+    length = "" if part.clip.duration is None else f", {clock(part.clip.duration)} long"
+    frames = f"{count} {'frame' if count == 1 else 'frames'}"
+    return f"{facts_of(part.media)}{length}, {frames}"
 
 
 def excerpt(text: str, most: int = 120) -> str:

@@ -2,18 +2,19 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vlmchat.errors import UsageError
 from vlmchat.plain.adjusting import Adjusting
-from vlmchat.plain.base import facts_of
 from vlmchat.talk.commands import registry
 from vlmchat.talk.commands.base import Command
 from vlmchat.talk.desktop.pasted import split_paths
 from vlmchat.talk.engine_change import EngineChanger
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, NoEngine
+from vlmchat.talk.plan import Plans
 from vlmchat.talk.session import ChatSession
+from vlmchat.talk.watching import Watcher
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class PlainFront(Adjusting):
         super().__init__(out, reader, overrides)
         self.session = ChatSession(NoEngine(), self)
         self.engine_changer = EngineChanger(self.session, self.notice, self.then)
+        self.watching = Watcher(self)
+        self.plans = Plans(self.session, lambda: self.attachments.items, self._behind, lambda: None)
+        self.plans.settings = lambda: self.settings
+        self.plans.wanted = lambda: self.engine_changer.model
+        self.attachments.room = self.plans.frames_room
         self.failed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -84,13 +90,16 @@ class PlainFront(Adjusting):
             session.set_system(system)
         engine.listen(self._on_engine_event)
         self.engine_changer.begin(settings)
+        self.plans.begin()
         engine.start()
 
     # What the session tells (see SessionView) -------------------------------------------------
 
     async def turn_added(self, turn: "Turn") -> None:
         """Repeat a question that had to wait, now that its answer follows."""
-        if turn.role == "user" and self._echoes and self._echoes.popleft():
+        if turn.role == "user" and self.watching.asked(turn):
+            self.tell(turn)
+        elif turn.role == "user" and self._echoes and self._echoes.popleft():
             self.out.line(f"{PROMPT}{turn.text}")
 
     async def turn_grew(self, turn: "Turn", piece: str) -> None:
@@ -117,6 +126,7 @@ class PlainFront(Adjusting):
             self.notice("The answer reached max_tokens: /continue goes on with it.")
         if self.figures and (note := turn.footnote()):
             self.notice(note)
+        self._behind(self.plans.learn(turn))
 
     async def path_changed(self) -> None:
         """Say which conversation this is, when it is another one."""
@@ -216,6 +226,7 @@ class PlainFront(Adjusting):
             self._interrupts = 0
             await self.handle(text)
             if not self.reader.interactive:
+                await self.watching.ended()
                 await self._all_answered()
 
     async def _next(self) -> str | None:
@@ -274,13 +285,25 @@ class PlainFront(Adjusting):
 
     def tell_attachments(self) -> None:
         """Say what goes with the next question."""
-        media = self.attachments.media
-        if not media:
+        items = self.attachments.items
+        if not items:
             if not self.session.answering and not self.session.queue:
                 self.notice("Nothing is attached.")
             return
-        named = "; ".join(facts_of(item) for item in media)
+        several = len(items) > 1
+        named = "; ".join(
+            f"{number}. {self.plans.sentence(item)}" if several else self.plans.sentence(item)
+            for number, item in enumerate(items, 1)
+        )
         self.notice(f"With the next question goes: {named}.")
+        if warning := self.plans.warning():
+            self.notice(f"What is attached {warning}.".replace("\u00a0", ""))
+
+    def _behind(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` while the person goes on."""
+        task = asyncio.create_task(self.carefully(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def ask(self, text: str) -> None:
         """Send a question, with what is attached."""
@@ -367,7 +390,8 @@ class PlainFront(Adjusting):
         if self._editing:
             return
         self._interrupts += 1
-        if self.session.stop():
+        watched = self.watching.stop()
+        if self.session.stop() or watched:
             return
         if self._interrupts > 1:
             self.quit()
@@ -381,6 +405,7 @@ class PlainFront(Adjusting):
 
     async def close(self) -> None:
         """Leave no engine behind, and nothing unsaved."""
+        await self.watching.close()
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()

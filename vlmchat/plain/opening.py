@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
-from vlmchat.chat.messages import Media
 from vlmchat.errors import UsageError, VlmchatError
-from vlmchat.plain.base import MOST_LISTED, Base, excerpt, facts_of
+from vlmchat.plain.base import MOST_LISTED, Base, excerpt, kind_of, part_facts
+from vlmchat.talk.attachments import sampling
+from vlmchat.talk.pictures import medium_of
 from vlmchat.text import visible, visible_line
 
 if TYPE_CHECKING:
+    from vlmchat.chat.messages import Attachment, ImagePart
     from vlmchat.store.records import Hit, MediaUse, Thread
+    from vlmchat.talk.framing import Wish
     from vlmchat.talk.turns.tree import Turn
 
 
@@ -156,7 +158,9 @@ class Opening(Base):
     async def _pick(self) -> None:
         from vlmchat.talk.desktop.pasted import parse_paths
 
-        text = await self.next_line("Path of a picture, or Enter for none: ", begun="/attach ")
+        text = await self.next_line(
+            "Path of a picture or video, or Enter for none: ", begun="/attach "
+        )
         if text and text.strip():
             await self.attachments.read(parse_paths(text))
 
@@ -169,7 +173,7 @@ class Opening(Base):
         library = conversations.library
         uses: list[MediaUse] = await library.run(lambda store: store.media_uses(MOST_LISTED))
         if not uses:
-            self.notice("No picture was attached yet.")
+            self.notice("No picture or video was attached yet.")
             return
         titles = {thread.id: thread.title for thread in await conversations.threads()}
         for number, use in enumerate(uses, 1):
@@ -179,34 +183,89 @@ class Opening(Base):
             self.out.line(f"{number}. {visible_line(use.name)}, {size}, {where}")
         number = await self.choose(len(uses), "Number to attach") or 0
         if number:
-            use = uses[number - 1]
-            read = partial(library.media_data, use.sha256)
-            await asyncio.to_thread(read)  # whether it can still be read is known now
-            self.attachments.add(
-                Media(use.sha256, use.name, use.mime, use.width, use.height, use.size, read)
-            )
+            media = medium_of(uses[number - 1], library.media_data, library.media_path)
+            if media.file is not None:
+                await self.attachments.come(sampling(self.attachments, media))
+                return
+            await asyncio.to_thread(media.read)  # whether it can still be read is known now
+            self.attachments.add(media)
 
     def open_viewer(self, which: str = "") -> None:
         """Open a picture of the conversation in the desktop's viewer, or say what it is."""
-        from vlmchat.talk.pictures import index_of
+        from vlmchat.talk.pictures import attachments_of, index_of
 
-        asked = [item for turn in self.session.path for item in turn.media]
-        media = [*asked, *self.attachments.media]
-        if not media:
+        parts = attachments_of(self.front)
+        if not parts:
             raise UsageError("There is no picture in this conversation yet: /attach adds one.")
-        place = index_of(media, which)
-        self.then(self._view(media[place], place + 1, len(media)))
+        place = index_of([part.media for part in parts], which)
+        self.then(self._view(parts[place], place + 1, len(parts)))
 
-    async def _view(self, media: Media, number: int, count: int) -> None:
+    async def _view(self, part: "Attachment", number: int, count: int) -> None:
         from vlmchat.talk.desktop.open_external import open_external
 
-        self.out.line(f"Picture {number} of {count}: {facts_of(media)}")
+        self.out.line(f"{kind_of(part)} {number} of {count}: {part_facts(part)}")
         try:
-            await open_external(media)
+            await open_external(part.media)
         except VlmchatError as error:
             self.notice(f"{error} /describe has the model say what is in it.")
         else:
             self.notice("It is opened in the desktop's viewer.")
+
+    def open_crop(self, which: str = "") -> None:
+        """Ask for a part of a picture.
+
+        Raises:
+            UsageError: there is no such picture.
+        """
+        from vlmchat.talk.cropping import picture_named
+
+        self.then(self._crop(picture_named(self.front, which), which))
+
+    async def _crop(self, item: "ImagePart", which: str) -> None:
+        from vlmchat.talk.cropping import crop, parse_crop
+
+        media = item.media
+        self.out.line(f"{visible_line(media.name)} is {media.width} by {media.height} pixels.")
+        text = await self.next_line(
+            "Part: left, top, right, bottom as pixels, or left, top right, middle, off; "
+            "Enter for none: "
+        )
+        if text is None or not text.strip():
+            return
+        name, part = parse_crop(text)
+        if part is None or name:
+            self._pushed.append(text)
+            return
+        self.notice(crop(self.front, which, part))
+
+    def reframe(self, wish: "Wish") -> None:
+        """Have an attached video looked at in the frames that were asked for, and tell them."""
+        self.then(self._reframe(wish))
+
+    async def _reframe(self, wish: "Wish") -> None:
+        from vlmchat.talk.framing import reframe
+
+        before = self.attachments.items
+        await reframe(self.attachments, wish)
+        if self.attachments.items != before:
+            self._tell_frames(wish.which)
+
+    def open_frames(self, which: str = "") -> None:
+        """Write at which times the frames of an attached video are."""
+        self._tell_frames(which)
+
+    def _tell_frames(self, which: str) -> None:
+        from vlmchat.media.storyboard import time_labels
+        from vlmchat.talk.frame_cost import cost_text, frame_tokens
+        from vlmchat.talk.framing import EXAMPLES, video_of
+
+        part = video_of(self.attachments.items, which)
+        times = part.clip.times
+        cost = cost_text(len(times), frame_tokens(self.front)).replace(" · ~", ", about ")
+        labels = enumerate(time_labels(times), 1)
+        listed = ", ".join(f"{number} at {label}" for number, label in labels)
+        self.out.line(f"Frames of {visible_line(part.media.name)}: {listed}.")
+        self.notice(f"{cost}. /frames changes them: {EXAMPLES}.")
 
     # The engine and the program ---------------------------------------------------------------
 
@@ -297,7 +356,8 @@ _HELP = (
     "Write a question and press Enter; what you write while an answer comes waits in line.",
     "A line that ends in a backslash goes on in the next one. "
     'A line with """ begins a text of several lines, which ends with """.',
-    "The path of a picture at the beginning of a line attaches it. /describe says what is in it.",
+    "The path of a picture or video at the beginning of a line attaches it. "
+    "/describe says what is in it.",
     "Lists ask for a number. Anything else you write there is taken as your next line.",
     "Commands:",
 )

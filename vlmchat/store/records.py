@@ -1,9 +1,12 @@
 """What the store gives back: plain values."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from vlmchat.chat.conversation import Author, State
-from vlmchat.chat.messages import Message
+from vlmchat.chat.messages import Message, Region
+
+Shown: TypeAlias = tuple[str, Region | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class MediaUse:
         size: bytes.
         message: where it was attached.
         kind: ``image`` or ``video``.
+        region: the part of a picture that was meant; ``None`` for all of it.
     """
 
     sha256: str
@@ -84,3 +88,9 @@ class MediaUse:
     thread: int
     created: float
     kind: str = "image"
+    region: Region | None = None
+
+    @property
+    def shown(self) -> Shown:
+        """What there is to be seen: the medium's digest, and which part of it."""
+        return self.sha256, self.region

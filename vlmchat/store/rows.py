@@ -86,6 +86,12 @@ def _attachment(part: Attachment) -> tuple[object, ...]:
     return ("image", more, *about, str(part.detail))
 
 
+def region_in(text: str | None) -> Region | None:
+    """Return which part of a picture is meant, of what stands beside it in its row."""
+    edges = json.loads(text).get("region") if text else None
+    return None if edges is None else Region.parse(edges)
+
+
 def read_parts(
     db: sqlite3.Connection, files: MediaFiles, messages: Sequence[int]
 ) -> dict[int, tuple[Part, ...]]:
@@ -109,8 +115,6 @@ def read_parts(
             if kind == "video":
                 part = VideoPart(media, Clip(tuple(more["times"]), more["duration"]))
             else:
-                edges = more.get("region")
-                region = None if edges is None else Region.parse(edges)
-                part = ImagePart(media, parse_detail(detail), region)
+                part = ImagePart(media, parse_detail(detail), region_in(text))
         found.setdefault(message, []).append(part)
     return {message: tuple(parts) for message, parts in found.items()}

@@ -22,6 +22,7 @@ from vlmchat.store.rows import (
     THREAD,
     provenance_of,
     read_parts,
+    region_in,
     thread_of,
     write_parts,
     write_provenance,
@@ -401,13 +402,14 @@ class Store:
         """Return every place where a medium was attached, newest first."""
         rows = self._read(
             "SELECT p.media, p.name, d.mime, d.width, d.height, d.bytes, m.id, m.thread, "
-            "m.created, p.kind FROM parts p JOIN media d ON d.sha256 = p.media "
+            "m.created, p.kind, CASE p.kind WHEN 'image' THEN p.text END "
+            "FROM parts p JOIN media d ON d.sha256 = p.media "
             "JOIN messages m ON m.id = p.message "
             "JOIN threads t ON t.id = m.thread WHERE t.deleted IS NULL "
             "ORDER BY m.created DESC, p.position LIMIT ?",
             (limit,),
         )
-        return [MediaUse(*row) for row in rows]
+        return [MediaUse(*(*row[:-1], region_in(row[-1]))) for row in rows]
 
     def covers(self) -> dict[int, str]:
         """Return, for each conversation that has any, the digest of its first medium."""

@@ -42,6 +42,8 @@ class Attachments:
         self.reading = 0
         # How many frames of a video there is room for in the context.
         self.room: Callable[[], int | None] = lambda: None
+        # How the frames of videos were chosen, by their digests, where a person said how.
+        self.samplings: dict[str, Sampling] = {}
 
     def __bool__(self) -> bool:
         """Say whether anything is attached or about to be."""
@@ -104,14 +106,35 @@ class Attachments:
         """Have a video that is attached looked at in other frames."""
         from vlmchat.media.attaching import sampled_anew
 
+        async def work() -> None:
+            new = await asyncio.to_thread(sampled_anew, item, sampling)
+            self.take_frames(item, new, sampling)
+
+        await self.change(work)
+
+    def take_frames(
+        self, old: VideoPart, new: "Attached", sampling: "Sampling | None" = None
+    ) -> None:
+        """Have a video with other frames in the place of `old`, and tell what is to be known.
+
+        Args:
+            old: nothing is done where it is no longer attached.
+            new: the same video.
+            sampling: how its frames were chosen; ``None`` if that is as it was.
+        """
+        if sampling is not None:
+            self.samplings[old.media.sha256] = sampling
+        self.replace(old, new.part)
+        for note in new.notes:
+            self._note(note)
+
+    async def change(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work` on what is attached, once all that was named before is read."""
         self.reading += 1
         self._changed()
         async with self._in_order:
             try:
-                new = await asyncio.to_thread(sampled_anew, item, sampling)
-                self.replace(item, new.part)
-                for note in new.notes:
-                    self._note(note)
+                await work()
             except VlmchatError as error:
                 self._trouble(str(error))
             finally:
@@ -134,6 +157,19 @@ class Attachments:
         finally:
             self.reading -= 1
             self._changed()
+
+
+def sampling(attachments: Attachments, video: Media) -> "Coming":
+    """Return what brings a video that lies in the store, with frames as the rules say."""
+
+    def load() -> "Attached":
+        from vlmchat.media.attaching import sampled_anew, within
+        from vlmchat.media.rules import rules
+        from vlmchat.media.storyboard import first_clip
+
+        return sampled_anew(first_clip(video), within(rules().sampling, attachments.room()))
+
+    return partial(asyncio.to_thread, load)
 
 
 def _load(path: Path, room: int | None) -> "Attached":

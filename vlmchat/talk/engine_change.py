@@ -256,7 +256,8 @@ def with_engine(settings: "Settings", changes: dict[str, object]) -> "Settings":
     """
     from pydantic import ValidationError
 
-    from vlmchat.settings import EngineSettings, reason_of
+    from vlmchat.settings import EngineSettings
+    from vlmchat.settings_faults import reason_of
 
     values = {name: getattr(settings.engine, name) for name in EngineSettings.model_fields}
     try:

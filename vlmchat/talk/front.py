@@ -8,13 +8,16 @@ from vlmchat.chat.messages import Detail
 from vlmchat.client.protocol import Sampling
 from vlmchat.talk.attachments import Attachments
 from vlmchat.talk.engine_change import EngineChanger
+from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
+from vlmchat.talk.watching import Watcher
 
 if TYPE_CHECKING:
     # The store is opened once the screen stands.
     from vlmchat.settings import Settings
+    from vlmchat.talk.framing import Wish
     from vlmchat.talk.keeping.conversations import Conversations
 
 
@@ -25,11 +28,15 @@ class Front(Protocol):
         engine_changer: changes which engine the session has.
         session: the present conversation.
         attachments: what goes with the next question.
+        watching: puts the newest frame of a live source to the model, again and again.
+        plans: what that costs.
     """
 
     session: ChatSession
     attachments: Attachments
+    plans: Plans
     engine_changer: EngineChanger
+    watching: Watcher
 
     @property
     def conversations(self) -> "Conversations":
@@ -116,6 +123,19 @@ class Front(Protocol):
 
     def open_viewer(self, which: str = "") -> None:
         """Show the pictures of this conversation large, beginning with that number or name."""
+
+    def open_crop(self, which: str = "") -> None:
+        """Let the person choose a part of the picture of that number or name.
+
+        Raises:
+            UsageError: there is no such picture.
+        """
+
+    def open_frames(self, which: str = "") -> None:
+        """Show the frames of an attached video, and let the person choose others."""
+
+    def reframe(self, wish: "Wish") -> None:
+        """Have an attached video looked at in the frames that were asked for."""
 
     def open_log(self) -> None:
         """Show the end of the engine's log."""

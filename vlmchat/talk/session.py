@@ -19,6 +19,7 @@ from vlmchat.talk.question import Question
 from vlmchat.talk.session_view import SessionView
 from vlmchat.talk.turns.made import Asked, asked_of
 from vlmchat.talk.turns.tree import Reply, Tree, Turn, entry_of, history, tree_of
+from vlmchat.talk.turns.unlearned import unlearned
 from vlmchat.text import visible_line
 
 
@@ -360,6 +361,8 @@ class ChatSession:
             await self.view.path_changed()
         else:
             await self.view.turn_added(asked)
+        if sentence := unlearned(self.engine.model, asked):
+            self.view.notice(sentence, "note")
 
     async def _ask(self, current: _Answering) -> None:
         """Carry one answer through to its end, whatever that is."""

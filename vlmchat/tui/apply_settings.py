@@ -76,10 +76,11 @@ class SettingsInUse:
         Raises:
             VlmchatError: it cannot be written.
         """
-        from vlmchat import config_file, settings
+        from vlmchat import config_file
+        from vlmchat.settings_faults import variable_of
 
         await asyncio.to_thread(config_file.set_value, "ui.theme", name)
-        variable = settings.variable_of(("ui", "theme"))
+        variable = variable_of(("ui", "theme"))
         if self.asks_for("ui", "theme"):
             sentence = "The command line gave a theme: if it does the next time, that one is worn."
         elif variable:

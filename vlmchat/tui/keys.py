@@ -322,7 +322,7 @@ async def apply_keys(chat: "ChatScreen", wanted: Mapping[str, str]) -> None:
 
 def sentences(problems: Iterable[Problem]) -> list[str]:
     """Return one sentence a problem, with the file and the line it stands in; reads the file."""
-    from vlmchat.settings import origin
+    from vlmchat.settings_faults import origin
 
     return [
         f"{origin(('keys', item.name), {})}: the keys of “{visible_line(item.name)}” stay as they "

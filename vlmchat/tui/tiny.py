@@ -7,6 +7,8 @@ from textual.content import Content
 from textual.style import Style
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image
 
 COLUMNS, ROWS = 5, 2
@@ -26,6 +28,17 @@ def tiny_picture(data: bytes, sha256: str, ground: Color) -> list[Content]:
     from vlmchat.media.thumbnails import thumbnail
 
     return _lines(thumbnail(data, sha256, (COLUMNS * 8, ROWS * 16)), ground)
+
+
+def tiny_video(path: "Path", sha256: str, ground: Color) -> list[Content]:
+    """Return what `tiny_picture` returns, for a video; blocking.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    from vlmchat.media.thumbnails import video_thumbnail
+
+    return _lines(video_thumbnail(path, sha256, (COLUMNS * 8, ROWS * 16)), ground)
 
 
 def _lines(image: "Image", ground: Color) -> list[Content]:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Attach(Command):
-    """Add pictures to the next question."""
+    """Add pictures and videos to the next question."""
 
     name = "attach"
-    aliases = ("a", "image")
-    help = "Add pictures to the next question; without a path, opens the file picker"
+    aliases = ("a", "image", "video")
+    help = "Add pictures or videos to the next question; without a path, opens the file picker"
     arguments = "[PATH…]"
     key = "ctrl+o"
     label = "Attach"
@@ -41,14 +41,14 @@ class Attach(Command):
             chat.open_picker()
 
     def completions(self, chat: "Front", argument: str) -> Found:
-        """Complete folders and pictures."""
-        return completing.paths(argument, _is_picture)
+        """Complete folders, pictures and videos."""
+        return completing.paths(argument, _is_media)
 
 
-def _is_picture(path: Path) -> bool:
-    from vlmchat.media.images import SUFFIXES
+def _is_media(path: Path) -> bool:
+    from vlmchat.media.attaching import MEDIA_SUFFIXES
 
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in MEDIA_SUFFIXES
 
 
 class Detach(Command):
@@ -109,11 +109,13 @@ class Stop(Command):
     fades = True
 
     def available(self, chat: "Front") -> str | None:
-        """Need an answer."""
-        return None if chat.session.answering else "Nothing is being answered."
+        """Need an answer, or something that is watched."""
+        busy = chat.session.answering or chat.watching.active
+        return None if busy else "Nothing is being answered."
 
     async def run(self, chat: "Front", argument: str) -> None:
-        """Stop it."""
+        """Stop it, and watching with it."""
+        chat.watching.stop()
         chat.session.stop()
 
 

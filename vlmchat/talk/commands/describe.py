@@ -15,7 +15,9 @@ class Describe(Command):
 
     name = "describe"
     aliases = ("d",)
-    help = "Have the attached picture, else the last one, described; with words, look at that"
+    help = (
+        "Have the attached picture or video, else the last one, described; with words, look at that"
+    )
     arguments = "[WHAT TO LOOK AT]"
 
     def available(self, chat: "Front") -> str | None:

@@ -10,6 +10,11 @@ from vlmchat.text import visible_line
 if TYPE_CHECKING:
     from vlmchat.talk.front import Front
 
+_DETAIL_HELP = {
+    "low": "One tile",
+    "auto": "As many tiles as the picture fills",
+    "high": "As the model's own processor cuts, scaled up",
+}
 QUANTS = ("auto", "none", "8bit", "4bit")
 
 
@@ -82,6 +87,21 @@ class DetailLevel(Command):
             "as a number.",
             "note",
         )
+
+    def completions(self, chat: "Front", argument: str) -> Found:
+        """Offer the words, and the numbers that make a difference to the attached picture."""
+        from vlmchat.chat.messages import ImagePart
+        from vlmchat.talk.cropping import pictures_to_crop
+        from vlmchat.talk.plan import steps
+
+        item = next(reversed(pictures_to_crop(chat)), None)
+        if item is None:
+            return completing.words(argument, _DETAIL_HELP)
+        offered: dict[str, str] = {}
+        for detail in steps(item.size, chat.plans.spec):
+            facts = " · ".join(chat.plans.facts(ImagePart(item.media, detail, item.region), detail))
+            offered[str(detail)] = facts or _DETAIL_HELP.get(str(detail), "")
+        return completing.words(argument, offered)
 
 
 class Parameters(Command):

@@ -26,6 +26,9 @@ _SUFFIXES = {
     "video/webm": ".webm",
     "video/quicktime": ".mov",
     "video/x-matroska": ".mkv",
+    "video/x-msvideo": ".avi",
+    "video/mp2t": ".ts",
+    "image/apng": ".png",
 }
 _KEPT_SECONDS = 24 * 3600
 
@@ -74,7 +77,10 @@ def copy_for_viewing(media: Media) -> Path:
         _remove_old(folder)
         if not path.exists():
             new = path.with_suffix(f".{os.getpid()}.new")
-            new.write_bytes(media.data)
+            if media.file is None:
+                new.write_bytes(media.data)
+            else:  # it may be larger than the memory
+                shutil.copyfile(media.file, new)
             new.chmod(0o400)
             new.replace(path)
         os.utime(path)

@@ -34,6 +34,12 @@ def split_words(text: str) -> list[str]:
     return [word for word, _ in _scan(text)]
 
 
+def first_word(text: str) -> tuple[str, str]:
+    """Return the first word, as `split_words` reads it, and what follows it, unchanged."""
+    word, end = next(_scan(text), ("", len(text)))
+    return word, text[end:].lstrip()
+
+
 def _scan(text: str) -> Iterator[tuple[str, int]]:
     """Yield each word with the position behind it."""
     word: str | None = None

@@ -6,6 +6,7 @@ All work on the database is done by one thread of its own, in the order it was a
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from vlmchat.errors import VlmchatError
@@ -64,6 +65,10 @@ class Library:
     def media_data(self, sha256: str) -> bytes:
         """Return the bytes of a medium; blocking, but safe to call from any thread."""
         return self._store.media_data(sha256)
+
+    def media_path(self, sha256: str) -> Path:
+        """Return where a medium lies or would lie."""
+        return self._store.media_path(sha256)
 
     async def close(self) -> None:
         """Write what is still to be written and close the store."""

@@ -74,6 +74,7 @@ class Adjusting(Beside):
     def set_detail(self, detail: Detail) -> None:
         """Make this how finely the model looks at the next pictures."""
         self._chat.session.detail = detail
+        self._chat.show_chips()
 
     def change_engine(
         self,

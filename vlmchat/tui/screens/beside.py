@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from pathlib import Path
 
 from textual import on, work
 from textual.color import Color
@@ -13,11 +13,17 @@ from vlmchat.text import visible_line
 from vlmchat.tui.screens.openers import Openers
 from vlmchat.tui.widgets.sidebar import Sidebar
 
-_Draw: TypeAlias = Callable[[bytes, str, Color], list[Content]]
 
+def _tiny(
+    read: Callable[[str], bytes], where: Callable[[str], Path], digest: str, ground: Color
+) -> list[Content]:
+    from vlmchat.media.attaching import video_kind
+    from vlmchat.tui.tiny import tiny_picture, tiny_video
 
-def _tiny(read: Callable[[str], bytes], digest: str, ground: Color, draw: _Draw) -> list[Content]:
-    return draw(read(digest), digest, ground)
+    path = where(digest)
+    if video_kind(path):
+        return tiny_video(path, digest, ground)
+    return tiny_picture(read(digest), digest, ground)
 
 
 class Beside(Openers):
@@ -59,13 +65,14 @@ class Beside(Openers):
         """Draw the conversations' pictures one by one, without holding anything up."""
         from vlmchat.tui.decoding import or_sentence
         from vlmchat.tui.drawing import style_of
-        from vlmchat.tui.tiny import tiny_picture
 
-        read, ground = self.conversations.library.media_data, sidebar.background_colors[1]
+        library, ground = self.conversations.library, sidebar.background_colors[1]
         if style_of(self.app).kind == "off":
             return
         for digest in sidebar.wanted():
-            found = await or_sentence(partial(_tiny, read, digest, ground, tiny_picture))
+            found = await or_sentence(
+                partial(_tiny, library.media_data, library.media_path, digest, ground)
+            )
             if not isinstance(found, str) and sidebar.is_attached:
                 sidebar.picture(digest, found)
 

@@ -17,9 +17,11 @@ from vlmchat.talk.commands import registry
 from vlmchat.talk.commands.base import Command
 from vlmchat.talk.commands.completing import offers
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
+from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind, Question
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
+from vlmchat.talk.watching import Watcher
 from vlmchat.tui import bindings
 from vlmchat.tui.screens.writing import Writing
 from vlmchat.tui.widgets.chips import Chips
@@ -27,6 +29,7 @@ from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer
 from vlmchat.tui.widgets.queue import QueueList
 from vlmchat.tui.widgets.status import LoadingLine, NewText, StandingWarning, StatusBar, StatusFacts
+from vlmchat.tui.widgets.storyboard import Storyboard
 from vlmchat.tui.widgets.transcript import Item, Transcript
 
 if TYPE_CHECKING:
@@ -45,7 +48,11 @@ class ChatScreen(Writing):
     def __init__(self) -> None:
         super().__init__(id="chat")
         self.session = ChatSession(NoEngine(), self)
-        self.attachments = Attachments(self.show_chips, self._complain)
+        self.attachments = Attachments(self.show_chips, self._complain, self.notice)
+        self.plans = Plans(
+            self.session, lambda: self.attachments.items, self.run_worker, self._planned_anew
+        )
+        self.watching = Watcher(self)
         self.transcript = Transcript()
         self._shown_tree = self.session.tree
         self.permissions: Permissions = RememberedPermissions()
@@ -53,6 +60,9 @@ class ChatScreen(Writing):
         self._leaving = False
         self._flows: dict[Turn, AnswerFlow] = {}
         self.begin_adjusting()
+        self.plans.settings = lambda: self.settings
+        self.plans.wanted = lambda: self.engine_changer.model
+        self.attachments.room = self.plans.frames_room
 
     def compose(self) -> ComposeResult:
         """Lay out the chat from top to bottom."""
@@ -64,6 +74,7 @@ class ChatScreen(Writing):
         with VerticalGroup(id="prompt"):
             yield (popup := CompletionPopup(partial(offers, self)))
             yield Chips()
+            yield Storyboard()
             yield Composer(self.files_in, popup)
         yield StatusBar()
         yield Footer()
@@ -91,6 +102,7 @@ class ChatScreen(Writing):
         self.settings_in_use.begin(settings)
         engine.start()
         self.query_one(StatusBar).measure(lambda: self.session.engine.pid)
+        self.plans.begin()
         self.run_worker(self.recall(), group="recall")
         self.run_worker(self._converse(), group="session", name="session")
 
@@ -99,6 +111,7 @@ class ChatScreen(Writing):
         self._leaving = True
         for flow in self._flows.values():
             flow.cancel()
+        await self.watching.close()
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()
@@ -132,6 +145,8 @@ class ChatScreen(Writing):
         if flow is not None and not self._leaving:
             await flow.end()
         self._show_state()
+        if not self._leaving:
+            self.run_worker(self.plans.learn(turn), group="plans")
 
     async def path_changed(self) -> None:
         """Draw another path, or another conversation."""
@@ -245,9 +260,15 @@ class ChatScreen(Writing):
                 context.limit,
                 next((speed for speed in speeds if speed is not None), None),
                 next((wait for wait in waits if wait is not None), None),
+                self.watching.label,
             )
         )
+        self.show_chips()
         self.refresh_bindings()
+
+    def _planned_anew(self) -> None:
+        if not self._leaving:
+            self.show_chips()
 
     @on(NewText.Wanted)
     def _wanted(self) -> None:

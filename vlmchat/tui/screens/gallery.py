@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, TypeVar
 
 from textual import events, on
@@ -14,9 +14,11 @@ from textual.screen import ModalScreen
 from textual.theme import Theme
 from textual.widgets import Input, Static
 
-from vlmchat.chat.messages import Media
+from vlmchat.chat.messages import ImagePart, Media, Region
 from vlmchat.errors import VlmchatError
-from vlmchat.store.records import MediaUse
+from vlmchat.media.storyboard import sheet_media
+from vlmchat.store.records import MediaUse, Shown
+from vlmchat.talk.pictures import medium_of
 from vlmchat.tui.decoding import in_pool, or_sentence
 from vlmchat.tui.drawing import Drawn, fit, lines_only, pixels, prepare, style_of
 from vlmchat.tui.media_actions import open_or_tell
@@ -52,6 +54,9 @@ class GallerySource(Protocol):
             VlmchatError: they cannot be read.
         """
 
+    def path(self, sha256: str) -> Path:
+        """Return where a medium lies."""
+
 
 class StoreGallery:
     """The media in the store.
@@ -59,11 +64,15 @@ class StoreGallery:
     Args:
         ask: has a question answered in the store's own thread.
         read: returns the bytes of a medium, in any thread.
+        where: returns where a medium lies.
     """
 
-    def __init__(self, ask: AskStore, read: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, ask: AskStore, read: Callable[[str], bytes], where: Callable[[str], Path]
+    ) -> None:
         self._ask = ask
         self._read = read
+        self._where = where
 
     async def uses(self) -> list[MediaUse]:
         """Return every place where a medium was attached, newest first."""
@@ -82,6 +91,10 @@ class StoreGallery:
         """Return a medium's bytes."""
         return self._read(sha256)
 
+    def path(self, sha256: str) -> Path:
+        """Return where a medium lies."""
+        return self._where(sha256)
+
 
 @dataclass(frozen=True, slots=True)
 class JumpTo:
@@ -92,9 +105,10 @@ class JumpTo:
 
 @dataclass(frozen=True, slots=True)
 class AttachAgain:
-    """The person wants it with the next question."""
+    """The person wants it with the next question, or the part of it that was meant."""
 
     media: Media
+    region: Region | None = None
 
 
 GalleryChoice: TypeAlias = JumpTo | AttachAgain | None
@@ -145,7 +159,7 @@ class Gallery(ModalScreen[GalleryChoice]):
     def compose(self) -> ComposeResult:
         """Lay out the filter, the grid and the facts."""
         with VerticalGroup(id="gallery-dialog", classes="dialog") as dialog:
-            dialog.border_title = "Pictures"
+            dialog.border_title = "Pictures and videos"
             dialog.border_subtitle = _KEYS
             yield Input(placeholder="Filter by name", compact=True, id="gallery-filter")
             yield MediaGrid(self._draw)
@@ -165,7 +179,7 @@ class Gallery(ModalScreen[GalleryChoice]):
             self._told = str(error)
             self._say()
             return
-        self._told = "" if self._uses else "No picture was attached yet."
+        self._told = "" if self._uses else "No picture or video was attached yet."
         self._show()
 
     def _theme_changed(self, _: Theme) -> None:
@@ -185,24 +199,25 @@ class Gallery(ModalScreen[GalleryChoice]):
             text = f"{count} {'place' if shown == 1 else 'places'}, by {self._grouping}"
         self.query_one("#gallery-facts", Static).update(Content(text))
 
-    async def _draw(self, sha256: str) -> Drawn | str:
+    async def _draw(self, shown: Shown) -> Drawn | str:
         """Return a thumbnail for the grid."""
-        from vlmchat.media.thumbnails import cached, thumbnail
+        from vlmchat.media.thumbnails import cached, of_media
 
         style = lines_only(style_of(self.app))
         size = pixels(CELL_WIDTH, PICTURE_ROWS, style)
-        use = next((item for item in self._uses if item.sha256 == sha256), None)
+        sha256, region = shown
+        use = next((item for item in self._uses if item.shown == shown), None)
         if use is None:
             return ""
         ground = self.query_one(MediaGrid).background_colors[1].rgb
-        columns, rows = fit(use.width, use.height, CELL_WIDTH, PICTURE_ROWS, style)
+        whole = use.width, use.height
+        extent = whole if region is None else (region.width, region.height)
+        columns, rows = fit(*extent, CELL_WIDTH, PICTURE_ROWS, style)
         try:
-            image = await in_pool(lambda: cached(sha256, size))
+            image = await in_pool(lambda: None if region else cached(sha256, size))
             if image is None:
                 medium = self._medium(use)
-                image = await in_pool(
-                    lambda: thumbnail(medium.data, sha256, size, medium.name, medium.mime)
-                )
+                image = await in_pool(lambda: of_media(medium, size, region))
         except VlmchatError as error:
             return str(error)
         ready = image
@@ -242,12 +257,13 @@ class Gallery(ModalScreen[GalleryChoice]):
 
         grid = self.query_one(MediaGrid)
         if grid.current is not None:
-            media = [self._medium(use) for use in grid.uses]
-            self.app.push_screen(Viewer(media, grid.cursor))
+            self.app.push_screen(Viewer([self._seen(use) for use in grid.uses], grid.cursor))
 
     def action_attach(self) -> None:
         """Have the medium attached to the next question."""
-        self._with_data(lambda media: self.dismiss(AttachAgain(media)))
+        use = self.query_one(MediaGrid).current
+        region = use.region if use is not None else None
+        self._with_data(lambda media: self.dismiss(AttachAgain(media, region)))
 
     def action_open(self) -> None:
         """Open the medium in the desktop's viewer."""
@@ -259,19 +275,27 @@ class Gallery(ModalScreen[GalleryChoice]):
             return
 
         async def fetch() -> None:
+            medium = self._medium(use)
             try:
-                await in_pool(lambda: self._medium(use).data)
+                # A video may be larger than the memory; whether it is there, decoding it tells.
+                await in_pool(lambda: None if medium.file else medium.data)
             except VlmchatError as error:
                 self._told = str(error)
                 self._say()
                 return
-            then(self._medium(use))
+            then(medium)
 
         self.run_worker(fetch(), group="gallery-data", exclusive=True)
 
+    def _seen(self, use: MediaUse) -> Media | ImagePart:
+        """Return what the viewer shows: a sheet of frames, or a picture with the part meant."""
+        medium = self._medium(use)
+        if medium.file is not None:
+            return sheet_media(medium)
+        return ImagePart(medium, region=use.region)
+
     def _medium(self, use: MediaUse) -> Media:
-        read = partial(self._source.data, use.sha256)
-        return Media(use.sha256, use.name, use.mime, use.width, use.height, use.size, read)
+        return medium_of(use, self._source.data, self._source.path)
 
     @on(Input.Changed)
     def _filtered(self) -> None:

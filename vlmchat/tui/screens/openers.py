@@ -106,6 +106,12 @@ class Openers(Screen[None]):
 
         open_viewer(self.chat, which)
 
+    def open_crop(self, which: str = "") -> None:
+        """Let the person choose a part of the picture of that number or name."""
+        from vlmchat.tui.media_actions import open_crop
+
+        open_crop(self.chat, which)
+
     def open_log(self) -> None:
         """Show the end of the engine's log."""
         from vlmchat.tui.screens.pager import LogPager

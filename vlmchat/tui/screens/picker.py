@@ -1,4 +1,4 @@
-"""The file picker: type a path, or walk the folders, with a look at each picture."""
+"""The file picker: type a path, or walk the folders, with a look at each picture or video."""
 
 import asyncio
 import os
@@ -18,7 +18,9 @@ from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
 from vlmchat.errors import VlmchatError
+from vlmchat.media.attaching import MEDIA_SUFFIXES, VIDEO_SUFFIXES, video_kind
 from vlmchat.media.images import SUFFIXES, dimensions
+from vlmchat.media.storyboard import describe_video
 from vlmchat.talk.desktop.folder import Entry, FileKind, Order, in_order, scan
 from vlmchat.talk.desktop.pasted import expand, parse_paths
 from vlmchat.text import human_bytes, visible_line
@@ -39,7 +41,7 @@ class PathSuggester(Suggester):
         suffixes: of the files that are wanted.
     """
 
-    def __init__(self, suffixes: frozenset[str] = SUFFIXES) -> None:
+    def __init__(self, suffixes: frozenset[str] = MEDIA_SUFFIXES) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
         self._suffixes = suffixes
 
@@ -48,7 +50,7 @@ class PathSuggester(Suggester):
         return await asyncio.to_thread(complete_path, value, self._suffixes)
 
 
-def complete_path(value: str, suffixes: frozenset[str] = SUFFIXES) -> str | None:
+def complete_path(value: str, suffixes: frozenset[str] = MEDIA_SUFFIXES) -> str | None:
     """Return `value` completed to the first folder or wanted file it begins; blocking."""
     folder_text, slash, start = value.rpartition("/")
     if not start:
@@ -68,6 +70,7 @@ def complete_path(value: str, suffixes: frozenset[str] = SUFFIXES) -> str | None
 
 
 _PICTURES = FileKind("pictures", SUFFIXES)
+_VIDEOS = FileKind("videos", VIDEO_SUFFIXES)
 _KEYS = "Enter attaches · Space marks · s sorts · . hidden · r recent · / filters"
 
 
@@ -141,7 +144,7 @@ class Picker(ModalScreen[list[Path] | None]):
         folder: Path | None = None,
         recent: Sequence[Path] = (),
         used: Callable[[Path], None] | None = None,
-        kinds: Sequence[FileKind] = (_PICTURES,),
+        kinds: Sequence[FileKind] = (_PICTURES, _VIDEOS),
     ) -> None:
         super().__init__(id="picker")
         self.folder = (folder or Path.cwd()).absolute()
@@ -439,12 +442,12 @@ def _drawn_file(
 
 
 def describe_file(path: Path) -> str:
-    """Return one line about the picture file at `path`; blocking."""
+    """Return one line about the picture or video at `path`; blocking."""
     try:
-        width, height = dimensions(path)
+        shape = describe_video(path) if video_kind(path) else "{}×{}".format(*dimensions(path))
         size = path.stat().st_size
     except VlmchatError as error:
         return str(error)
     except OSError as error:
         return visible_line(str(error))
-    return f"{visible_line(path.name)}  {width}×{height} · {human_bytes(size)}"
+    return f"{visible_line(path.name)}  {shape} · {human_bytes(size)}"

@@ -1,7 +1,6 @@
 """One picture as large as the screen allows, and closer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -9,16 +8,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Center, Middle
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.theme import Theme
 from textual.widgets import Static
 
-from vlmchat.chat.messages import Media
+from vlmchat.chat.messages import Attachment, Media
+from vlmchat.talk.plan import as_items
 from vlmchat.text import human_bytes, visible_line
 from vlmchat.tui.decoding import or_sentence
-from vlmchat.tui.drawing import Drawn, fit, per_cell, pixels, prepare, style_of
+from vlmchat.tui.drawing import Drawn, prepare, style_of
 from vlmchat.tui.media_actions import open_or_tell
+from vlmchat.tui.screens.looking import Looking
 from vlmchat.tui.terminal import PictureStyle
+from vlmchat.tui.viewing import marked, shown_part, view_of
 from vlmchat.tui.widgets.canvas import Canvas
 
 if TYPE_CHECKING:
@@ -30,13 +31,16 @@ _FARTHEST = 16.0
 _LARGEST = (2048, 2048)
 
 
-class Viewer(ModalScreen[None]):
+class Viewer(Looking):
     """Shows media one at a time, fitted to the screen.
+
+    A picture of which only a part is meant is shown whole, with the part bright in it.
 
     Args:
         media: what can be gone through.
         index: which of them comes first.
-        facts: more lines to show with ``i``, as the tile plan.
+        facts: more lines to show with ``i``.
+        cropping: whether to begin with choosing a part.
     """
 
     DEFAULT_CSS = """
@@ -70,6 +74,15 @@ class Viewer(ModalScreen[None]):
             text-wrap: nowrap;
             text-overflow: ellipsis;
         }
+        #viewer-plan {
+            display: none;
+            height: 1;
+            padding: 0 2;
+            background: $surface;
+            color: $primary;
+            text-wrap: nowrap;
+            text-overflow: ellipsis;
+        }
         #viewer-keys {
             height: 1;
             padding: 0 2;
@@ -85,14 +98,14 @@ class Viewer(ModalScreen[None]):
     """
     LAYERS: ClassVar[tuple[str, ...]] = ("default", "above")
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss(None)", "Close"),
+        Binding("escape,q", "leave", "Close"),
         Binding("plus,equals_sign", "zoom(1)", "Closer"),
         Binding("minus", "zoom(-1)", "Farther"),
         Binding("0", "zoom(0)", "Fit"),
-        Binding("left", "side(-1)", "Left"),
-        Binding("right", "side(1)", "Right"),
-        Binding("up", "pan(0, -1)", "Up"),
-        Binding("down", "pan(0, 1)", "Down"),
+        Binding("left", "arrow(-1, 0)", "Left"),
+        Binding("right", "arrow(1, 0)", "Right"),
+        Binding("up", "arrow(0, -1)", "Up"),
+        Binding("down", "arrow(0, 1)", "Down"),
         Binding("n,space,pagedown", "go(1)", "Next"),
         Binding("p,pageup", "go(-1)", "Previous"),
         Binding("o", "open", "Open outside"),
@@ -101,24 +114,29 @@ class Viewer(ModalScreen[None]):
 
     def __init__(
         self,
-        media: Sequence[Media],
+        media: Sequence[Media | Attachment],
         index: int = 0,
         facts: Callable[[Media], str] | None = None,
+        *,
+        cropping: bool = False,
     ) -> None:
         super().__init__(id="viewer")
-        self._media = list(media)
+        self._items = as_items(media)
         self._index = index
         self._more_facts = facts
-        self._shown = self._media[index]
+        self._item = self._items[index]
         self._image: Image | None = None
         self._trouble = ""
         self.zoom = 1.0
         self._centre = (0.5, 0.5)
+        self._base: tuple[object, Image] | None = None
+        self._drawing = self._stale = False
+        self._begin_cropping = cropping
 
     @property
     def current(self) -> Media:
         """The medium that is shown."""
-        return self._shown
+        return self._item.media
 
     def compose(self) -> ComposeResult:
         """Lay out the picture, its name, and the keys."""
@@ -126,6 +144,7 @@ class Viewer(ModalScreen[None]):
             yield Canvas(id="viewer-canvas")
         yield Static("", id="viewer-facts", markup=False)
         yield Static("", id="viewer-name", markup=False)
+        yield Static("", id="viewer-plan", markup=False)
         yield Static("", id="viewer-keys", markup=False)
 
     def on_mount(self) -> None:
@@ -142,21 +161,27 @@ class Viewer(ModalScreen[None]):
 
     def action_go(self, step: int) -> None:
         """Show the next medium, or the one before."""
-        if len(self._media) > 1:
-            self._index = (self._index + step) % len(self._media)
+        if len(self._items) > 1:
+            self._index = (self._index + step) % len(self._items)
             self._load()
 
-    def action_side(self, step: int) -> None:
-        """Look to the side in a picture larger than the screen, else go to the next medium."""
-        if self.zoom > 1:
-            self.action_pan(step, 0)
-        else:
-            self.action_go(step)
+    def action_arrow(self, across: int, down: int) -> None:
+        """Move the part that is chosen; look around; or go to the next medium."""
+        if self.selection is not None:
+            self._select(lambda found, x, y: found.moved(across * x, down * y))
+        elif self.zoom > 1:
+            self.action_pan(across, down)
+        elif across:
+            self.action_go(across)
 
     def _load(self) -> None:
         self.zoom, self._centre = 1.0, (0.5, 0.5)
-        self._shown = self._media[self._index]
-        self._image, self._trouble = None, ""
+        self._item = self._items[self._index]
+        self._image, self._base, self._view, self._trouble = None, None, None, ""
+        self.selection = self._dragged_from = None
+        if self._begin_cropping:
+            self._begin_cropping = False
+            self._begin_selection()
         self._show_text()
         self.query_one(Canvas).show(None, "…")
         self.run_worker(self._decode(self.current), group="viewer", exclusive=True)
@@ -171,7 +196,7 @@ class Viewer(ModalScreen[None]):
             self._fail(found)
         else:
             self._image = found
-            await self._redraw()
+            self._draw()
 
     def _fail(self, sentence: str) -> None:
         self._trouble = sentence
@@ -180,7 +205,10 @@ class Viewer(ModalScreen[None]):
     # How --------------------------------------------------------------------------------------
 
     def action_zoom(self, step: int) -> None:
-        """Come closer, go farther, or fit the whole."""
+        """Come closer, go farther, or fit the whole; or do so with the part that is chosen."""
+        if self.selection is not None:
+            self._select(lambda found, x, y: found.grown(x * step, y * step))
+            return
         factor = self.zoom * STEP**step if step else 1.0
         self.zoom = 1.0 if factor < 1.01 else min(_FARTHEST, factor)
         self._draw()
@@ -196,29 +224,49 @@ class Viewer(ModalScreen[None]):
         self._draw()
 
     def _draw(self) -> None:
-        if self._image is not None:
-            self.run_worker(self._redraw(), group="viewer", exclusive=True)
+        """Draw anew; while that is done, only the last wish is remembered."""
+        self._stale = True
+        if self._image is not None and not self._drawing:
+            self._drawing = True
+            self.run_worker(self._keep_drawing(), group="viewer-drawing")
 
-    async def _redraw(self) -> None:
-        image, room = self._image, self.query_one("#viewer-room").size
-        if image is None or not room:
+    async def _keep_drawing(self) -> None:
+        try:
+            while self._stale and self._image is not None:
+                self._stale = False
+                await self._redraw(self._image)
+        finally:
+            self._drawing = False
+
+    async def _redraw(self, image: "Image") -> None:
+        room = self.query_one("#viewer-room").size
+        if not room:
             return
         style = style_of(self.app)
         style = PictureStyle("blocks", cell=style.cell) if style.kind == "off" else style
         ground = self.background_colors[1].rgb
-        plan = _plan(self.current, image, room.width, room.height, self.zoom, self._centre, style)
-        self._centre = plan.centre
+        media = self.current
+        size = media.width, media.height
+        view = view_of(size, room.width, room.height, self.zoom, self._centre, style)
+        self._view, self._centre = view, view.centre
         self._show_text()
+        lines, region, ink = self._lines(), self._region(), self._ink()
+        key = view, style, ground
+        base = self._base[1] if self._base is not None and self._base[0] == key else None
 
-        def work() -> Drawn:
-            part = image if plan.box is None else image.crop(plan.box)
-            return prepare(part, plan.columns, plan.rows, style, ground)
+        def work() -> "tuple[Image, Drawn]":
+            shown = shown_part(image, view, style, ground) if base is None else base
+            seen = marked(shown, view, size, lines, region, ink) if lines or region else shown
+            return shown, prepare(seen, view.columns, view.rows, style, ground)
 
-        drawn = await or_sentence(work)
-        canvas = self.query_one(Canvas)
-        if isinstance(drawn, str):
-            self._fail(drawn)
+        done = await or_sentence(work)
+        if image is not self._image or not self.is_mounted:
+            return  # another one is looked at by now
+        if isinstance(done, str):
+            self._fail(done)
             return
+        canvas = self.query_one(Canvas)
+        self._base, drawn = (key, done[0]), done[1]
         canvas.styles.width, canvas.styles.height = drawn.columns, drawn.rows
         canvas.show(drawn)
 
@@ -226,19 +274,29 @@ class Viewer(ModalScreen[None]):
 
     def _show_text(self) -> None:
         media = self.current
-        place = f"{self._index + 1}/{len(self._media)}  " if len(self._media) > 1 else ""
+        place = f"{self._index + 1}/{len(self._items)}  " if len(self._items) > 1 else ""
         zoom = f"  ×{self.zoom:.3g}" if self.zoom > 1 else ""
         name = self.query_one("#viewer-name", Static)
         name.update(Content(self._trouble or f"{place}{visible_line(media.name)}{zoom}"))
         self.set_class(bool(self._trouble), "failed")
         if self._trouble:
             self.query_one(Canvas).show(None)
-        arrows = "arrows move" if self.zoom > 1 else "← → next"
-        turning = f"{arrows} · " if self.zoom > 1 or len(self._media) > 1 else ""
-        self.query_one("#viewer-keys", Static).update(
-            f"{turning}+ − zoom · 0 fits · i facts · o opens outside · Esc closes"
-        )
+        told = self._plan_words()
+        plan = self.query_one("#viewer-plan", Static)
+        if plan.display != bool(told):
+            plan.display = bool(told)
+            self.call_after_refresh(self._draw)  # the picture has a line less now, or more
+        plan.update(Content(told))
+        self.query_one("#viewer-keys", Static).update(self._keys())
         self.query_one("#viewer-facts", Static).update(Content(self._facts()))
+
+    def _keys(self) -> str:
+        if self.selection is not None:
+            return "arrows move · Shift+ resize · + − size · Enter attaches · Esc back"
+        arrows = "arrows move" if self.zoom > 1 else "← → next"
+        turning = f"{arrows} · " if self.zoom > 1 or len(self._items) > 1 else ""
+        looking = "g tiles · d detail · c crop" if self._picture is not None else "o opens outside"
+        return f"{turning}+ − zoom · {looking} · i facts · Esc closes"
 
     def _facts(self) -> str:
         media = self.current
@@ -248,6 +306,9 @@ class Viewer(ModalScreen[None]):
             visible_line(media.mime),
             f"SHA-256 {media.sha256}",
         ]
+        if cost := self._cost_words():
+            lines.append(cost)
+        lines.append("0 fits the picture · o opens it in the desktop's viewer")
         if self._more_facts is not None and (more := self._more_facts(media)):
             lines.append(more)
         return "\n".join(lines)
@@ -260,42 +321,3 @@ class Viewer(ModalScreen[None]):
     def action_open(self) -> None:
         """Open the medium in the desktop's viewer."""
         open_or_tell(self, self.current)
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Which part of a picture (all of it without a box) goes on how many cells."""
-
-    columns: int
-    rows: int
-    box: tuple[int, int, int, int] | None
-    centre: tuple[float, float]
-
-
-def _plan(
-    media: Media,
-    image: "Image",
-    columns: int,
-    rows: int,
-    zoom: float,
-    centre: tuple[float, float],
-    style: PictureStyle,
-) -> _Plan:
-    """Return the part of `image` to show: the whole at zoom 1, else a window around `centre`."""
-    fit_columns, fit_rows = fit(media.width, media.height, columns, rows, style)
-    if zoom <= 1:
-        return _Plan(fit_columns, fit_rows, None, (0.5, 0.5))
-    across, down = per_cell(style)
-    whole_width, whole_height = pixels(fit_columns, fit_rows, style)
-    whole_width, whole_height = round(whole_width * zoom), round(whole_height * zoom)
-    shown_columns = min(columns, max(1, round(whole_width / across)))
-    shown_rows = min(rows, max(1, round(whole_height / down)))
-    part_x = min(1.0, shown_columns * across / whole_width)
-    part_y = min(1.0, shown_rows * down / whole_height)
-    x = min(max(centre[0], part_x / 2), 1 - part_x / 2)
-    y = min(max(centre[1], part_y / 2), 1 - part_y / 2)
-    left, top = int((x - part_x / 2) * image.width), int((y - part_y / 2) * image.height)
-    right = max(left + 1, round((x + part_x / 2) * image.width))
-    bottom = max(top + 1, round((y + part_y / 2) * image.height))
-    box = left, top, min(right, image.width), min(bottom, image.height)
-    return _Plan(shown_columns, shown_rows, box, (x, y))

@@ -10,14 +10,17 @@ from vlmchat.talk.attachments import Attachments
 from vlmchat.talk.commands import registry
 from vlmchat.talk.desktop.pasted import pasted_files, split_paths
 from vlmchat.talk.engine_keeper import NoEngine
+from vlmchat.talk.framing import Wish, reframe
+from vlmchat.talk.plan import Plans, cost_words
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
-from vlmchat.tui import composing
+from vlmchat.tui import choosing, composing
 from vlmchat.tui.screens.adjusting import Adjusting
 from vlmchat.tui.widgets.chips import Chip, Chips
 from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer
 from vlmchat.tui.widgets.queue import QueueRow
+from vlmchat.tui.widgets.storyboard import Storyboard
 from vlmchat.tui.widgets.transcript import Transcript
 
 
@@ -27,11 +30,13 @@ class Writing(Adjusting):
     Attributes:
         session: the conversation.
         attachments: what goes with the next question.
+        plans: what that costs.
         transcript: where the turns are shown.
     """
 
     session: ChatSession
     attachments: Attachments
+    plans: Plans
     transcript: Transcript
     _editing: Turn | None = None
 
@@ -218,7 +223,30 @@ class Writing(Adjusting):
 
     def show_chips(self) -> None:
         """Draw what is attached."""
-        self.query_one(Chips).show(self.attachments.items, self.attachments.reading)
+        if not self.is_mounted:
+            return
+        items, plans = self.attachments.items, self.plans
+        total = plans.total() if len(items) > 1 else None
+        self.query_one(Chips).show(
+            items,
+            self.attachments.reading,
+            plans.facts,
+            "" if total is None else " · ".join(cost_words(total)),
+            plans.warning() if items else "",
+        )
+        choosing.show_storyboard(self.chat)
+
+    @on(Storyboard.Chosen)
+    def _storyboard_chosen(self, event: Storyboard.Chosen) -> None:
+        choosing.open_frames(self.chat, event.part)
+
+    def open_frames(self, which: str = "") -> None:
+        """Show the frames of an attached video, and let the person choose others."""
+        choosing.open_named(self.chat, which)
+
+    def reframe(self, wish: Wish) -> None:
+        """Have an attached video looked at in the frames that were asked for."""
+        self.run_worker(reframe(self.attachments, wish), group="prompt")
 
     @on(Chip.Removed)
     def _chip_removed(self, event: Chip.Removed) -> None:

@@ -44,6 +44,12 @@ class ChoiceLine(Static, can_focus=True):
         self._choices = tuple(choices)
         self.chosen = chosen
 
+    @property
+    def _all(self) -> tuple[str, ...]:
+        """The words, and behind them what holds if it is none of them: a number, once typed."""
+        odd = self.chosen and self.chosen not in self._choices
+        return (*self._choices, self.chosen) if odd else self._choices
+
     def show(self, chosen: str) -> None:
         """Draw `chosen` as the one that holds."""
         self.chosen = chosen
@@ -52,7 +58,7 @@ class ChoiceLine(Static, can_focus=True):
     def render(self) -> Content:
         """Return the row; the chosen word has a full mark, so that colour is not needed."""
         parts: list[Content] = []
-        for choice in self._choices:
+        for choice in self._all:
             on_it = choice == self.chosen
             style = "bold $accent" if on_it else "$muted"
             parts.append(Content.styled(f"{'●' if on_it else '○'} {choice}", style))
@@ -60,13 +66,14 @@ class ChoiceLine(Static, can_focus=True):
 
     def action_move(self, step: int) -> None:
         """Choose the next or the previous word."""
-        at = self._choices.index(self.chosen) if self.chosen in self._choices else -step
-        self._choose(self._choices[(at + step) % len(self._choices)])
+        words = self._all
+        at = words.index(self.chosen) if self.chosen in words else -step
+        self._choose(words[(at + step) % len(words)])
 
     def on_click(self, event: events.Click) -> None:
         """Choose the word that was clicked."""
         at = 0
-        for choice in self._choices:
+        for choice in self._all:
             if at <= event.x < at + len(choice) + 2:
                 self._choose(choice)
             at += len(choice) + 4

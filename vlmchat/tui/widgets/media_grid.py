@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from vlmchat.store.records import MediaUse
+from vlmchat.store.records import MediaUse, Shown
 from vlmchat.text import visible_line
 from vlmchat.tui.drawing import Drawn
 from vlmchat.tui.widgets.shelf import Shelf
@@ -44,7 +44,7 @@ class MediaGrid(ScrollView, can_focus=True):
     """Shows where media were used.
 
     Args:
-        draw: returns the thumbnail of a medium by its digest, or why there is none.
+        draw: returns the thumbnail of what was attached, or why there is none.
     """
 
     DEFAULT_CSS = """
@@ -94,9 +94,9 @@ class MediaGrid(ScrollView, can_focus=True):
     class ReachedTop(Message):
         """The cursor wants to go above the first line."""
 
-    def __init__(self, draw: Callable[[str], Awaitable[Drawn | str]]) -> None:
+    def __init__(self, draw: Callable[[Shown], Awaitable[Drawn | str]]) -> None:
         super().__init__(id="gallery-grid")
-        self.shelf: Shelf[str] = Shelf(self, draw)
+        self.shelf: Shelf[Shown] = Shelf(self, draw)
         self.uses: tuple[MediaUse, ...] = ()
         self.cursor = 0
         self._titles: Mapping[int, str] = {}
@@ -282,7 +282,7 @@ class MediaGrid(ScrollView, can_focus=True):
             return Strip([Segment(_shortened(mark + visible_line(use.name)), style)], CELL_WIDTH)
         if line > PICTURE_ROWS:
             return Strip.blank(CELL_WIDTH, ground)
-        drawn = self.shelf.get(use.sha256)
+        drawn = self.shelf.get(use.shown)
         muted = self.get_component_rich_style("media-grid--muted")
         if drawn is None or isinstance(drawn, str):
             word = "" if line != PICTURE_ROWS // 2 else "…" if drawn is None else "not readable"

@@ -9,19 +9,22 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalGroup
 from textual.content import Content
-from textual.geometry import Region, Size
+from textual.geometry import Region as Rectangle
+from textual.geometry import Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.strip import Strip
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Static
 
-from vlmchat.chat.messages import Media
+from vlmchat.chat.messages import Attachment, ImagePart, Media, Region, VideoPart
+from vlmchat.talk.plan import as_items
 from vlmchat.tui.decoding import or_sentence
 from vlmchat.tui.drawing import Drawn, fit, pixels, prepare, style_of
-from vlmchat.tui.media_actions import open_or_tell
+from vlmchat.tui.media_actions import open_or_tell, view_large
 from vlmchat.tui.widgets.canvas import Canvas
-from vlmchat.tui.widgets.chips import describe
+from vlmchat.tui.widgets.chips import describe_item
+from vlmchat.tui.widgets.storyboard import VideoStrip
 
 if TYPE_CHECKING:
     from vlmchat.tui.terminal import PictureStyle
@@ -98,7 +101,7 @@ class Picture(VerticalGroup, can_focus=True):
     """A picture with its name, sizes and the keys to look closer.
 
     Args:
-        media: what it shows.
+        shown: a medium, or an attachment of which only a part may be meant.
     """
 
     DEFAULT_CSS = """
@@ -132,11 +135,16 @@ class Picture(VerticalGroup, can_focus=True):
         Binding("o", "open", "Open outside"),
     ]
 
-    def __init__(self, media: Media) -> None:
+    def __init__(self, shown: Media | Attachment) -> None:
         super().__init__(classes="turn-picture")
-        self.media = media
+        self.item = as_items([shown])[0]
         self.broken = False
-        self._label = f"▣ {describe(media)}"
+        self._label = f"▣ {describe_item(self.item)}"
+
+    @property
+    def media(self) -> Media:
+        """The whole medium."""
+        return self.item.media
 
     def compose(self) -> ComposeResult:
         """Lay out the picture above its name."""
@@ -160,12 +168,15 @@ class Picture(VerticalGroup, can_focus=True):
     def extent(self, columns: int) -> tuple[int, int]:
         """Return the columns and rows the picture takes where there are so many columns."""
         style = style_of(self.app)
-        return fit(self.media.width, self.media.height, max(1, columns), style.rows, style)
+        media = self.media
+        size = self.item.size if isinstance(self.item, ImagePart) else (media.width, media.height)
+        return fit(*size, max(1, columns), style.rows, style)
 
     async def draw(self, columns: int, rows: int, ground: tuple[int, int, int]) -> Drawn | str:
         """Return the picture drawn on so many cells, or why it cannot be."""
         media, style = self.media, style_of(self.app)
-        return await or_sentence(lambda: draw_media(media, columns, rows, style, ground))
+        region = self.item.region if isinstance(self.item, ImagePart) else None
+        return await or_sentence(lambda: draw_media(media, columns, rows, style, ground, region))
 
     def fail(self, sentence: str) -> None:
         """Show the sentence instead of the picture."""
@@ -183,11 +194,7 @@ class Picture(VerticalGroup, can_focus=True):
 
     def action_view(self) -> None:
         """Show it large, with the other pictures of the conversation to either side."""
-        from vlmchat.tui.screens.viewer import Viewer
-
-        pictures = list(self.screen.query(Picture))
-        media = [picture.media for picture in pictures]
-        self.app.push_screen(Viewer(media, pictures.index(self)))
+        view_large(self)
 
     def action_open(self) -> None:
         """Open it in the desktop's viewer."""
@@ -199,17 +206,22 @@ class Picture(VerticalGroup, can_focus=True):
 
 
 def draw_media(
-    media: Media, columns: int, rows: int, style: "PictureStyle", ground: tuple[int, int, int]
+    media: Media,
+    columns: int,
+    rows: int,
+    style: "PictureStyle",
+    ground: tuple[int, int, int],
+    region: Region | None = None,
 ) -> Drawn:
-    """Return a thumbnail of `media` drawn on so many cells; slow, for a worker thread.
+    """Return a thumbnail of `media`, or of a part of it, on so many cells; slow, for a thread.
 
     Raises:
         MediaError: it cannot be decoded.
     """
-    from vlmchat.media.thumbnails import thumbnail
+    from vlmchat.media.thumbnails import of_media
 
     size = pixels(columns, rows, style)
-    image = thumbnail(media.data, media.sha256, size, media.name, media.mime)
+    image = of_media(media, size, region)
     return prepare(image, columns, rows, style, ground)
 
 
@@ -231,7 +243,7 @@ class FlowLayout(Layout):
             height = child.get_content_height(size, viewport, width)
             if x and x + width > size.width:
                 x, y, tallest = 0, y + tallest, 0
-            region = Region(x, y, width, height)
+            region = Rectangle(x, y, width, height)
             placements.append(WidgetPlacement(region, region.offset * 0, margin, child))
             x += width + margin.right
             tallest = max(tallest, height)
@@ -239,10 +251,10 @@ class FlowLayout(Layout):
 
 
 class PictureFlow(VerticalGroup):
-    """The pictures of one question.
+    """The pictures and videos of one question.
 
     Args:
-        media: in the order in which they were attached.
+        attachments: in their order.
     """
 
     DEFAULT_CSS = """
@@ -251,9 +263,9 @@ class PictureFlow(VerticalGroup):
     }
     """
 
-    def __init__(self, media: Iterable[Media]) -> None:
+    def __init__(self, attachments: Iterable[Attachment]) -> None:
         super().__init__(classes="turn-media")
-        self._media = tuple(media)
+        self._attachments = tuple(attachments)
         self._flow = FlowLayout()
 
     @property
@@ -262,6 +274,9 @@ class PictureFlow(VerticalGroup):
         return self._flow
 
     def compose(self) -> ComposeResult:
-        """Lay out the pictures."""
-        for media in self._media:
-            yield Picture(media)
+        """Lay out the pictures and videos."""
+        for part in self._attachments:
+            if isinstance(part, VideoPart):
+                yield VideoStrip(part)
+            else:
+                yield Picture(part)

@@ -31,6 +31,7 @@ class StatusFacts:
         limit: tokens of context there are.
         speed: tokens per second of the last answer.
         first_token: seconds until the last answer began.
+        watching: what is being watched; empty for nothing.
     """
 
     state: str = "starting"
@@ -39,6 +40,7 @@ class StatusFacts:
     limit: int = 0
     speed: float | None = None
     first_token: float | None = None
+    watching: str = ""
 
 
 class StatusBar(Static):
@@ -126,7 +128,13 @@ def status_line(facts: StatusFacts, memory: int | None, width: int) -> str:
 def _line(facts: StatusFacts, memory: int | None, gone: set[str], name: int, width: int) -> str:
     """Return the line without what is `gone`, the model's name in at most `name` cells."""
     sign = {"ready": "●", "failed": "✗"}.get(facts.state, "◐")
-    left = " · ".join([f"{sign} {facts.state}", *_model_parts(facts.model, gone, name)])
+    state = [f"{sign} {facts.state}"]
+    if facts.watching:
+        # What is watched is known to whoever watches it: its name goes before the model's does.
+        whole_name = "adapter" not in gone
+        watching = facts.watching if whole_name else facts.watching.partition(" ")[0]
+        state.append(visible_line(watching))
+    left = " · ".join([*state, *_model_parts(facts.model, gone, name)])
     right = " · ".join(_figures(facts, memory, gone))
     gap = max(2, width - cell_len(left) - cell_len(right))
     return f"{left}{' ' * gap}{right}".rstrip()

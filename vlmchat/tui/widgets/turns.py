@@ -76,10 +76,10 @@ class QuestionTurn(TurnView):
         return "System" if self.turn.role == "system" else "You"
 
     def compose(self) -> ComposeResult:
-        """Lay out label, pictures and text."""
+        """Lay out label, pictures, videos and text."""
         yield Static(Content(self.head()), classes="turn-label")
-        if self.turn.media:
-            yield PictureFlow(self.turn.media)
+        if self.turn.attachments:
+            yield PictureFlow(self.turn.attachments)
         if self.turn.text.strip():
             yield Static(Content(visible(self.turn.text)), classes="turn-text")
 
@@ -122,7 +122,8 @@ class AnswerTurn(TurnView):
         if self.is_mounted:
             await self.query(".turn-waiting").remove()
             self._text.draw()
-            self.query_one(Footnote).draw()
+            for footnote in self.query(Footnote):  # none while the program is being closed
+                footnote.draw()
 
 
 class Notice(VerticalGroup):
