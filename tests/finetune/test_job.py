@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 
 from tests.finetune.logs import asked, read, write_log
 from tests.pictures import encoded, saved
-from vlmchat.chat.messages import Clip, ImagePart, Message, Part, Region, TextPart, VideoPart
-from vlmchat.errors import MediaError, UsageError
+from vlmchat.chat.messages import Clip, ImagePart, Media, Message, Part, Region, TextPart, VideoPart
+from vlmchat.errors import MediaError, ModelError, UsageError
 from vlmchat.finetune.canonical import from_row, to_row
 from vlmchat.finetune.events import Ended, Error, Event, EventWriter, Paused, Started, Step
 from vlmchat.finetune.examples import Example, Source
@@ -28,6 +30,7 @@ from vlmchat.finetune.job import (
     list_jobs,
     open_job,
 )
+from vlmchat.finetune.rendering import Renderer
 from vlmchat.finetune.settings import RunSettings, make
 from vlmchat.media.images import media_from_bytes
 
@@ -104,6 +107,34 @@ def test_nothing_is_left_of_a_job_that_cannot_be_prepared(
     assert not list(jobs.iterdir())
 
 
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(
+    small_disk: Callable[[int], Path], jobs: Path
+) -> None:
+    disk = small_disk(200_000)
+    picture = Media.held(os.urandom(400_000), "p.png", "image/png", 400, 300)
+    said = (Message("user", (ImagePart(picture),)), Message("assistant", (TextPart("x"),)))
+    example = Example("sft", said, Source("f", 1), "g", (1,))
+    with pytest.raises(JobError, match="No space left"):
+        create(spec(), [example], folder=disk)
+    assert not list(disk.iterdir())
+
+
+def test_a_damaged_chat_template_or_tokenizer_is_a_sentence(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="fetch the model again"):
+        Renderer(folder).count([Message("user", (TextPart("x"),))])
+    (folder / "chat_template.jinja").write_text("{% for %}")
+    with pytest.raises(ModelError, match="template"):
+        Renderer(folder)
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(ModelError, match="no chat template"):
+        Renderer(folder)
+
+
 def test_jobs_are_listed_and_opened(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, examples: list[Example]
 ) -> None:
@@ -151,6 +182,7 @@ def test_states_without_a_trainer(
 
 TRAINER = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from vlmchat.finetune.events import EventWriter, Started
 from vlmchat.finetune.job import Job

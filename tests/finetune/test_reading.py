@@ -311,6 +311,13 @@ def test_a_list_of_messages_and_one_object_over_many_lines(tmp_path: Path) -> No
     assert one(path).trained == (1,)
 
 
+def test_a_damaged_object_over_many_lines_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps({"messages": [USER, FOUR]}, indent=2)[:-20])
+    examples, (dropped,) = read(path)
+    assert not examples and "not JSON" in dropped.reason
+
+
 def test_one_bad_line_at_the_beginning_or_the_end(tmp_path: Path) -> None:
     good = json.dumps({"messages": [USER, FOUR]})
     path = tmp_path / "log.jsonl"

@@ -22,14 +22,20 @@ SPEC = ProcessorSpec(TILE, 4 * TILE, splitting=True, tokens_per_tile=TOKENS_PER_
 ANSWER = turn("assistant", "Three stars, <end_of_utterance> typed.")
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model: Path) -> Any:
-    return AutoTokenizer.from_pretrained(str(tiny_model))
+@pytest.fixture(scope="module", params=["tiny_model", "tiny_idefics3"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.getfixturevalue(request.param)
+    return path
 
 
 @pytest.fixture(scope="module")
-def renderer(tiny_model: Path) -> Renderer:
-    return Renderer(tiny_model)
+def tokenizer(folder: Path) -> Any:
+    return AutoTokenizer.from_pretrained(str(folder))
+
+
+@pytest.fixture(scope="module")
+def renderer(folder: Path) -> Renderer:
+    return Renderer(folder)
 
 
 @pytest.mark.parametrize("name", CONVERSATIONS)

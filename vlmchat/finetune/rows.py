@@ -15,6 +15,7 @@ from vlmchat.text import human_bytes
 _BLOCK = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _SPACE = " \t\r\n"
+_LOOKED_AT = 1000  # lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def _first_byte(file: IO[bytes]) -> tuple[bytes | None, int]:
 
 
 def _one_object(file: IO[bytes], lead: int, max_row: int, max_whole: int) -> Row | None:
-    """Return the object that the file is, if it is one over many lines."""
+    """Return the object over many lines that the file is, or was before it was damaged."""
     start = file.tell()
     for _ in range(lead):
         file.readline()
@@ -98,8 +99,19 @@ def _one_object(file: IO[bytes], lead: int, max_row: int, max_whole: int) -> Row
         return None
     file.seek(start)
     data = file.read(max_whole + 1)
-    whole = _parsed(data, 1) if len(data) <= max_whole else None
-    return whole if whole is not None and not whole.error else None
+    if len(data) > max_whole:
+        return None
+    whole = _parsed(data, 1)
+    return whole if not whole.error or not _has_rows(data) else None
+
+
+def _has_rows(data: bytes) -> bool:
+    """Return whether one of the first lines is an object by itself, as in JSONL."""
+    lines = (line.strip() for line in data.split(b"\n", _LOOKED_AT)[:_LOOKED_AT])
+    return any(
+        line.startswith(b"{") and line.endswith(b"}") and not _parsed(line, 1).error
+        for line in lines
+    )
 
 
 def _lines(file: IO[bytes], max_row: int) -> Iterator[Row]:
