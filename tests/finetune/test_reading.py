@@ -12,7 +12,7 @@ from tests.finetune.logs import asked, read, write_log
 from tests.fresh_process import modules_after_importing
 from tests.media.video.making import film, needs_encoder
 from tests.pictures import encoded, saved
-from vlmchat.chat.conversation import Conversation, Entry, Label, Provenance
+from vlmchat.chat.conversation import Conversation, Entry, Label, LabelKind, Provenance
 from vlmchat.chat.formats.writing import Format, export_to
 from vlmchat.chat.messages import ImagePart, Message, TextPart, VideoPart, user_message
 from vlmchat.finetune.examples import Example
@@ -206,6 +206,22 @@ def test_training_exports_teach_the_same(tmp_path: Path) -> None:
         found += examples
     assert summary(found) == RATED
     assert {e.group for e in found} == {"conversation-1"}
+
+
+def test_only_the_rated_reply_of_a_training_export_is_learned(tmp_path: Path) -> None:
+    def answer(uid: str, parent: str, text: str, kind: LabelKind) -> Entry:
+        said = Message("assistant", (TextPart(text),))
+        return Entry(uid, parent, said, "model", labels=(Label(kind),))
+
+    entries = (
+        Entry("q", None, user_message("Hi"), "person"),
+        answer("a", "q", "Go away.", "bad"),
+        Entry("r", "a", user_message("Sorry?"), "person"),
+        answer("b", "r", "Hello.", "good"),
+    )
+    export_to(tmp_path / "x.jsonl", "sft", [Conversation("c", entries=entries, tip="b")])
+    example = one(tmp_path / "x.jsonl")
+    assert len(example.messages) == 4 and example.trained == (3,)
 
 
 def test_the_database_is_read(tmp_path: Path) -> None:

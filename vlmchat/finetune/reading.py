@@ -289,11 +289,14 @@ def _foreign(value: _Raw, source: Source, sources: Sources) -> Example:
     _check_marks(messages)
     if label is not None:
         return _answered(value, source, messages[:-1], messages[-1:], label, form)
+    left_out = _untrained(value, messages)
     trained = tuple(
         place
         for place, message in enumerate(messages)
-        if message.role == "assistant" and place not in _untrained(value, messages)
+        if message.role == "assistant" and place not in left_out
     )
+    if _is_export(value):
+        trained = trained[-1:]  # the reply that was rated; those before it may have been bad
     group = _group(value, messages)
     return Example("sft", messages, replace(source, form=form), group, trained=trained)
 
@@ -415,13 +418,20 @@ def _untrained(value: _Raw, messages: Sequence[Message]) -> set[int]:
 
 def _group(value: _Raw, messages: Sequence[Message]) -> str:
     """Return which conversation a row belongs to, as it says itself or by its beginning."""
-    source = value.get("source")
-    if isinstance(source, dict) and isinstance(source.get("conversation"), str):
-        return str(source["conversation"])
+    if _is_export(value):
+        return str(value["source"]["conversation"])
     named = value.get("conversation_id")
     if isinstance(named, str | int) and not isinstance(named, bool):
         return f"id:{named}"
     return group_of(messages)
+
+
+def _is_export(value: _Raw) -> bool:
+    """Return whether a row says which reply of this program it was made of."""
+    source = value.get("source")
+    return isinstance(source, dict) and all(
+        isinstance(source.get(key), str) for key in ("conversation", "message")
+    )
 
 
 def _check_marks(messages: Sequence[Message]) -> None:
