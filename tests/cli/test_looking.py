@@ -75,7 +75,7 @@ def test_what_a_local_model_gets_is_what_was_planned(
     picture, video = row["sent"]
     assert (picture["detail"], picture["crop"]) == (5, [8, 0, 128, 60])
     assert (picture["width"], picture["height"], len(video["times"])) == (120, 60, 3)
-    assert row["timings"]["image_tiles"] == 6
+    assert row["timings"]["vision_tiles"] == 6
     shown = run("inspect", photo, clip, "--model", tiny_model, *wished, "--json")
     assert shown.returncode == 0, shown.stderr
     for one, other in zip(row["sent"], json.loads(shown.stdout), strict=True):

@@ -34,6 +34,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
 
 
 @pytest.mark.registry
+@pytest.mark.slow
 def test_a_kill_in_mid_download_leaves_nothing_in_the_way(demo_making: Making) -> None:
     left = demo_making.left
     assert len(left) == 1 and left[0].startswith("making-")
@@ -42,6 +43,7 @@ def test_a_kill_in_mid_download_leaves_nothing_in_the_way(demo_making: Making) -
 
 
 @pytest.mark.registry
+@pytest.mark.slow
 def test_two_processes_at_once_make_one_model(
     demo_making: Making, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +59,7 @@ def test_two_processes_at_once_make_one_model(
 
 
 @pytest.mark.registry
+@pytest.mark.slow
 def test_the_demo_resolves_by_name(demo_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLMCHAT_HOME", str(demo_home))
     found = resolve("demo", ignore_progress, memory_bytes=0, device="cpu")
@@ -67,6 +70,7 @@ def test_the_demo_resolves_by_name(demo_home: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.slow
 @pytest.mark.registry
+@pytest.mark.slow
 def test_text_logits_are_the_text_models_own_bit_for_bit(
     demo_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -98,7 +98,13 @@ def library_options(plan: TilePlan, width: int, height: int, spec: ProcessorSpec
     return {"do_image_splitting": True, "size": size}
 
 
-PIXELS = [(64, 48), (386, 386), (1300, 620), (700, 1900), (2100, 1700), (3840, 2160), (5000, 40)]
+PIXELS = [
+    *((64, 48), (386, 386), (1300, 620)),
+    *(
+        pytest.param(size, marks=pytest.mark.slow)
+        for size in ((700, 1900), (2100, 1700), (3840, 2160), (5000, 40))
+    ),
+]
 
 
 @pytest.mark.parametrize("name", ["smolvlm2-500m", "smolvlm-2.2b", "demo"])

@@ -110,7 +110,7 @@ def test_the_engine_takes_videos_by_url(engine: EngineProcess, clip: Path) -> No
         response = engine.http.post("/v1/chat/completions", json=_asked(url, **options))
         assert response.status_code == 200, response.text
         body = response.json()
-        tokens.append((body["usage"]["prompt_tokens"], body["timings"]["image_tiles"]))
+        tokens.append((body["usage"]["prompt_tokens"], body["timings"]["vision_tiles"]))
     assert tokens[0] == tokens[1] and tokens[0][1] == 4 and tokens[2][1] == 2
     assert tokens[0][0] > tokens[2][0] + 2 * TOKENS_PER_TILE
     assert engine.http.get("/v1/models").json()["data"][0]["meta"]["video"] is True

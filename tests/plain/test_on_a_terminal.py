@@ -135,7 +135,7 @@ def test_tab_lists_commands_and_paths(meet: Meet, tmp_path: Path) -> None:
         person.wait("/detach [NUMBER | NAME | all]: Nothing is attached.")
         person.wait("You: /de")
         person.type("\x15/attach\r")
-        person.wait("Path of a picture, or Enter for none: ")
+        person.wait("Path of a picture or video, or Enter for none: ")
         person.type(f"{tmp_path}/one\t")
         person.wait("harbour.jpg")
         person.type("\r")

@@ -101,7 +101,7 @@ async def test_with_nothing_selected_it_stops_and_then_says_how_to_quit() -> Non
 
 async def test_keys_are_named_as_they_are() -> None:
     set_value("keys.quit", "ctrl+t")
-    set_value("keys.attach", "f8")
+    set_value("keys.attach", "f12")
     set_value("keys.help", "")
     set_value("keys.stop", "f9")
     set_value("ui.enter", "newline")
@@ -109,7 +109,7 @@ async def test_keys_are_named_as_they_are() -> None:
     with running(FakeEngine(script)) as engine:
         async with chatting(overrides=remote(engine.url)) as chat:
             await chat.ready()
-            await chat.until(lambda: "F8 or /attach adds a picture" in chat.text())
+            await chat.until(lambda: "F12 or /attach adds a picture" in chat.text())
             assert "Ctrl+P finds every command, /help explains them" in chat.text()
             assert "Ctrl+S sends, Enter starts a new line." in chat.text()
             await chat.pilot.press("ctrl+c")
@@ -125,4 +125,4 @@ async def test_keys_are_named_as_they_are() -> None:
             await chat.answered()
             await chat.type("/new")
             await chat.pilot.press("ctrl+s")
-            await chat.until(lambda: "F8 or /attach" in chat.text())
+            await chat.until(lambda: "F12 or /attach" in chat.text())

@@ -123,8 +123,9 @@ class Writing(Adjusting):
         except VlmchatError as error:
             self.chat.notice(str(error), "error")
             return
-        if self.composer.text == before and draft != before:
-            self.composer.set_draft(draft)
+        for composer in self.query(Composer):  # none while the program is being closed
+            if composer.text == before and draft != before:
+                composer.set_draft(draft)
 
     def write(self, text: str, instead_of: Turn | None = None) -> None:
         """Put `text` into the composer, to take the place of a turn when it is sent."""
