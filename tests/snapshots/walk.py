@@ -109,6 +109,7 @@ async def beginning(walk: Walk) -> None:
     chat = walk.chat
     await chat.until(lambda: chat.session.engine is walk.engine)
     walk.engine.stand(READY)
+    await chat.until(lambda: "^p palette" in chat.text())
     await walk.see("welcome", "ready")
     walk.engine.stand(LOADING)
     chat.screen.attach([walk.folder / "lighthouse.bmp"])
