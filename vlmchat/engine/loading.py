@@ -125,12 +125,12 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
         progress(Progress("loading", f"Loading {folder.title}"))
     else:
         progress(Progress("quantizing", f"Quantizing {folder.title} to {quantization}"))
-    model = _load_weights(folder, config, quantization, hardware)
+    model = load_weights(folder, config, quantization, hardware)
     adapter = ""
     if options.adapter is not None:
         progress(Progress("loading", f"Loading the adapter {visible_line(options.adapter.name)}"))
         model, adapter = _with_adapter(model, options.adapter)
-    tokenizer = _tokenizer(folder)
+    tokenizer = load_tokenizer(folder)
     preprocessor = _read_json(folder.path / "preprocessor_config.json")
     blank = len(tokenizer.encode("\n\n", add_special_tokens=False))
     spec, limits = ProcessorSpec.from_configs(config, preprocessor, blank), rules().limits
@@ -140,7 +140,7 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
         model=model,
         tokenizer=tokenizer,
         builder=PromptBuilder(tokenizer, spec, limits),
-        tile_maker=TileMaker(_image_processor(folder, config), spec, limits),
+        tile_maker=TileMaker(load_image_processor(folder, config), spec, limits),
         context=int(model.config.get_text_config().max_position_embeddings),
         end_ids=_end_ids(model, tokenizer),
         hardware=hardware,
@@ -170,7 +170,7 @@ def _model_class(kind: str) -> Any:  # noqa: ANN401 - two classes without a type
     return SmolVLMForConditionalGeneration
 
 
-def _image_processor(folder: ModelFolder, config: dict[str, Any]) -> Any:  # noqa: ANN401
+def load_image_processor(folder: ModelFolder, config: dict[str, Any]) -> Any:  # noqa: ANN401
     """Return the library's processor with the PIL backend; the default one wants torchvision."""
     if config["model_type"] == "idefics3":
         from transformers.models.idefics3 import image_processing_pil_idefics3 as module
@@ -181,9 +181,20 @@ def _image_processor(folder: ModelFolder, config: dict[str, Any]) -> Any:  # noq
     return image_processing_pil_smolvlm.SmolVLMImageProcessorPil.from_pretrained(folder.path)
 
 
-def _load_weights(
+def load_weights(
     folder: ModelFolder, config: dict[str, Any], quantization: str, hardware: Hardware
-) -> Any:  # noqa: ANN401
+) -> Any:  # noqa: ANN401 - two classes without a typed base
+    """Return the model in a folder, ready to answer.
+
+    Args:
+        folder: of the model.
+        config: what its ``config.json`` holds.
+        quantization: ``none``, ``8bit`` or ``4bit``.
+        hardware: where it goes, and in which numbers.
+
+    Raises:
+        ModelError: weights are missing or damaged.
+    """
     wanted = bitsandbytes_config(
         quantization, config["text_config"], hardware.device, hardware.dtype
     )
@@ -242,7 +253,12 @@ def _with_adapter(model: Any, path: Path) -> tuple[Any, str]:  # noqa: ANN401
     return tuned.get_base_model().eval(), f"{path.name}@{digest}"
 
 
-def _tokenizer(folder: ModelFolder) -> PreTrainedTokenizerFast:
+def load_tokenizer(folder: ModelFolder) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of a model folder.
+
+    Raises:
+        ModelError: it is damaged, or has no chat template.
+    """
     try:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder.path, local_files_only=True)
     except Exception as error:
