@@ -112,6 +112,18 @@ class Openers(Screen[None]):
 
         open_crop(self.chat, which)
 
+    def open_finetune(self, files: "Sequence[Path]" = ()) -> None:
+        """Let the person fine-tune the model on these logs, or on replies that were rated."""
+        from vlmchat.tui.screens.finetune.opening import open_finetune
+
+        open_finetune(self.chat, files)
+
+    def open_jobs(self, name: str = "") -> None:
+        """Show the fine-tuning jobs, or the one of that name."""
+        from vlmchat.tui.screens.finetune.opening import open_jobs
+
+        open_jobs(self.chat, name)
+
     def open_log(self) -> None:
         """Show the end of the engine's log."""
         from vlmchat.tui.screens.pager import LogPager
