@@ -12,6 +12,8 @@ from vlmchat.talk.pictures import medium_of
 from vlmchat.text import visible, visible_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vlmchat.chat.messages import Attachment, ImagePart
     from vlmchat.store.records import Hit, MediaUse, Thread
     from vlmchat.talk.framing import Wish
@@ -266,6 +268,20 @@ class Opening(Base):
         listed = ", ".join(f"{number} at {label}" for number, label in labels)
         self.out.line(f"Frames of {visible_line(part.media.name)}: {listed}.")
         self.notice(f"{cost}. /frames changes them: {EXAMPLES}.")
+
+    # Fine-tuning ------------------------------------------------------------------------------
+
+    def open_finetune(self, files: "Sequence[Path]" = ()) -> None:
+        """Go through the steps of fine-tuning."""
+        from vlmchat.plain.tuning import finetune
+
+        self.then(finetune(self, files))
+
+    def open_jobs(self, name: str = "") -> None:
+        """List the fine-tuning jobs, or tell of one."""
+        from vlmchat.plain.tuning import jobs
+
+        self.then(jobs(self, name))
 
     # The engine and the program ---------------------------------------------------------------
 

@@ -1,10 +1,7 @@
 """From data to a job, one step after another, whoever shows them.
 
-    flow = Finetuning(spec, "cpu", Origin("logs", (Path("logs.jsonl"),)))
-    await flow.read(told, ask)
-    outcome = await flow.plan()
-    job = await flow.create("receipts", outcome)
-    await start(job)
+First `Finetuning.read`, as often as the data is asked for otherwise; then `Finetuning.plan` after
+each change of the settings; then `Finetuning.create`, whose job `Following.start` starts.
 """
 
 import asyncio

@@ -1,14 +1,15 @@
 """What was found in the data, in words: for a table, and for lines."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmchat.text import human_bytes, visible_line
 
 if TYPE_CHECKING:
     from vlmchat.finetune.estimate import Estimate
-    from vlmchat.finetune.examples import Example
+    from vlmchat.finetune.examples import Example, Source
     from vlmchat.finetune.rendering import Renderer, Span
     from vlmchat.finetune.report import DataReport
     from vlmchat.finetune.split import Split
@@ -115,6 +116,12 @@ def _where(item: object) -> str:
 
     assert isinstance(item, Dropped)
     return str(Source(item.file, item.line, item.item))
+
+
+def place_words(source: "Source") -> str:
+    """Return where an example comes from, a file by its name alone."""
+    path = Path(source.file)
+    return str(replace(source, file=path.name) if path.is_absolute() else source)
 
 
 def previewed(example: "Example", renderer: "Renderer") -> list[tuple[str, "Sequence[Span]"]]:
