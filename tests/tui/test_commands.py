@@ -123,6 +123,7 @@ OTHER_REASONS = {
     "parameters": "test_commands.test_parameters_wait_for_the_settings",
     "gallery": "test_gallery.test_without_a_store",
     "watch": "test_watch.test_a_model_without_eyes_watches_nothing",
+    "finetune": "test_finetune_steps.test_a_model_elsewhere_is_not_tuned",
 }
 
 

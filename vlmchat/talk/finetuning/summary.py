@@ -40,14 +40,14 @@ class LeftOut:
 
 def rows_of(report: "DataReport", parted: "Split | None") -> list[tuple[str, str]]:
     """Return the report as rows of a name and what stands for it."""
-    kinds = ", ".join(f"{_KINDS[kind]} {count}" for kind, count in sorted(report.kinds.items()))
+    kinds = ", ".join(f"{count:,} {_KINDS[kind]}" for kind, count in sorted(report.kinds.items()))
     usable = f"{len(report.usable):,} of {report.rows:,} usable"
     found = [
         ("Rows", f"{usable}{f': {kinds}' if kinds else ''}"),
         ("Left out", _left_out_words(report)),
     ]
     if report.forms:
-        forms = (f"{_FORMS.get(form, form)} {count:,}" for form, count in report.forms.items())
+        forms = (f"{count:,} {_FORMS.get(form, form)}" for form, count in report.forms.items())
         found.append(("Formats", ", ".join(visible_line(form) for form in forms)))
     found.append(("Pictures, videos", _media_words(report)))
     if report.usable:

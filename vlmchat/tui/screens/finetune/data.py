@@ -79,7 +79,7 @@ class DataScreen(StepScreen):
                     yield Static(_LABELS[name], markup=False)
                     field = self._fields[name]
                     shown = field.written(getattr(self.flow.settings, name))
-                    empty = "all that fits" if name == "context" else ""
+                    empty = "what fits" if name == "context" else ""
                     yield Input(shown, placeholder=empty, compact=True, id=f"data-{name}")
             yield Static("", id="data-head", markup=False)
             with VerticalScroll(id="data-pane"):

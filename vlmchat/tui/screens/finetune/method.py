@@ -39,7 +39,7 @@ class MethodScreen(StepScreen):
     ]
     DEFAULT_CSS = """
     MethodScreen {
-        .method-line { height: 1; margin-bottom: 1;
+        .method-line { height: 1;
             .method-label { width: 12; text-style: bold; }
             Input, .choice-line { width: 1fr; }
             .choice-line { height: 1; background: $panel; &:focus { background: $primary 25%; } }

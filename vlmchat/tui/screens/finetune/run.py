@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vlmchat.tui.screens.chat import ChatScreen
 
 POLL_SECONDS = 0.5
-_SHOWN_ANSWERS = 3
+_SHOWN_ANSWERS = 2
 _SIGNS = {
     "running": "●",
     "paused": "‖",
@@ -172,7 +172,7 @@ class RunScreen(StepScreen):
                 )
                 wanted = next((m.text for m in reversed(example.all_messages)), "")
                 pieces.append((f"{visible_line(question.strip())}", "bold"))
-                pieces.append((f"  wanted: {visible_line(wanted.strip())}\n", "$muted"))
+                pieces.append((f"\n  wanted  {visible_line(wanted.strip())}\n", "$muted"))
             else:
                 pieces.append((f"Validation row {index + 1}\n", "bold"))
             for step, text in _changes(said)[-_SHOWN_ANSWERS:]:
@@ -204,12 +204,12 @@ class RunScreen(StepScreen):
         keys: list[str] = []
         if watch.alive:
             keys.append("p resumes" if watch.state == "paused" else "p pauses")
-            keys += ["s stops, keeps the best", "c cancels"]
+            keys += ["s stops, best kept", "c cancels"]
         elif watch.state in ("paused", "dead", "failed", "prepared"):
             keys.append("p goes on" if watch.steps else "p starts")
         if self.adapter is not None:
             keys.append("a answers with it")
-        closes = "Esc closes, it goes on" if watch.alive else "Esc closes"
+        closes = "Esc: it goes on" if watch.alive else "Esc closes"
         return [*keys, "l log", closes]
 
     # Keys -------------------------------------------------------------------------------------
