@@ -124,7 +124,7 @@ async def test_reading_along(tmp_path: Path, tiny_model: Path) -> None:
         assert "best 0.5 at step 5" in watch.losses()
         events.write(Paused(step=10, time=140))
         watch.update()
-        assert str(watch.state) == "paused" and watch.seconds_left is None
+        assert str(watch.state) == "paused" and not watch.seconds_left
         events.write(Resumed(step=10, time=900))
         events.write(_step(11, 903))
         watch.update()

@@ -102,20 +102,33 @@ def split_words(report: "DataReport", parted: "Split") -> str:
 
 def left_out(report: "DataReport") -> list[LeftOut]:
     """Return every row that is not used, with file, line and reason."""
-    found = [LeftOut(_where(item), visible_line(item.reason)) for item in report.dropped]
+    from vlmchat.finetune.examples import Source
+
+    sources = [Source(item.file, item.line, item.item) for item in report.dropped]
+    places = _Places([*sources, *(item.source for item in report.duplicates)])
+    found = [
+        LeftOut(places.of(source), visible_line(item.reason))
+        for source, item in zip(sources, report.dropped, strict=True)
+    ]
     for item in report.duplicates:
-        found.append(LeftOut(str(item.source), f"it says what {item.first} says."))
+        why = f"it says what {places.of(item.first)} says."
+        found.append(LeftOut(places.of(item.source), why))
     for long in report.oversize:
         why = f"it has {long.tokens:,} tokens, and {report.context:,} fit; it is not cut."
-        found.append(LeftOut(str(long.source), why))
+        found.append(LeftOut(places.of(long.source), why))
     return found
 
 
-def _where(item: object) -> str:
-    from vlmchat.finetune.examples import Dropped, Source
+class _Places:
+    """Names files by their names alone, unless two have the same."""
 
-    assert isinstance(item, Dropped)
-    return str(Source(item.file, item.line, item.item))
+    def __init__(self, sources: "Sequence[Source]") -> None:
+        files = {source.file for source in sources}
+        self._whole = len({Path(file).name for file in files}) < len(files)
+
+    def of(self, source: "Source") -> str:
+        """Return where a row is."""
+        return str(source) if self._whole else place_words(source)
 
 
 def place_words(source: "Source") -> str:

@@ -126,6 +126,7 @@ class DataScreen(StepScreen):
             self.say(f"Reading: {count} … Esc cancels.")
 
     async def _ask(self, path: Path) -> Allowance:
+        self.say("Reading waits for your answer.")
         folder = visible_line(str(path.parent))
         answered: asyncio.Future[Allowance] = asyncio.get_running_loop().create_future()
 
