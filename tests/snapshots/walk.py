@@ -275,7 +275,7 @@ async def finetuning(walk: Walk) -> None:
     assert isinstance(rank, Input)
     rank.value = "512"
     await press("enter")
-    await walk.see("finetune-no-fit", "Ctrl+T takes that")
+    await walk.see("finetune-no-fit", "It cannot be started so")
     await press("ctrl+t")
     await chat.until(lambda: "Start (Ctrl+S)" in chat.text())
     await press("ctrl+s")
