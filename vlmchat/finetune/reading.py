@@ -1,7 +1,8 @@
 """Reads examples from log files of any known format, recognised by what is in each row.
 
 Every row becomes examples or one `Dropped` with its reason; nothing is left out silently, and
-nothing outside the log's own folder is read unasked.
+nothing outside the log's own folder is read unasked. Pictures that are written in the log itself
+are kept on the disk meanwhile, so that a large log needs no large memory.
 """
 
 import tempfile
@@ -182,7 +183,9 @@ class ExampleReader:
         limits = self._options.limits or import_limits()
         scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vlmchat-")))
         files = _Guarded(path.parent, limits, self._options.outside)
-        sources = Sources(files, self._make, limits, videos(scratch))
+        kept = scratch / "pictures"
+        kept.mkdir()
+        sources = Sources(files, self._make, limits, videos(scratch), kept)
         for row in _conversations_whole(rows_of(path, _MAX_ROW, limits.max_bytes)):
             if row.error:
                 yield Dropped(str(path), row.line, row.error, row.item)
@@ -242,7 +245,7 @@ def _conversations_whole(rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def _examples(row: Row, file: str, sources: Sources, unrated: bool) -> Iterator[Example | Dropped]:
-    value = dict_of(row.value, "The row")
+    value = dict_of(_with_messages(row.value), "The row")
     source = Source(file, row.line, row.item)
     ours = replace(source, form="vlmchat")
     if value.get("format") == "vlmchat":
@@ -255,6 +258,14 @@ def _examples(row: Row, file: str, sources: Sources, unrated: bool) -> Iterator[
         yield from from_conversation(conversation, about, unrated=unrated)
     else:
         yield check(_foreign(value, source, sources))
+
+
+def _with_messages(value: object) -> object:
+    """Return a row that is nothing but the list of its messages as one that names them."""
+    turns = value if isinstance(value, list) else []
+    if turns and all(isinstance(turn, dict) and "role" in turn for turn in turns):
+        return {"messages": turns}
+    return value
 
 
 def _record(
