@@ -291,9 +291,9 @@ def _foreign(value: _Raw, source: Source, sources: Sources) -> Example:
         prompt, ends = _split(value, sources, ("completion",))
         return _answered(value, source, prompt, ends[0], label, "prompt-completion")
     if "conversations" in value:
-        messages, form = _linear(foreign.from_turns(value, sources)), "sharegpt"
+        messages, form = _linear(foreign.turns_in(value, sources)), "sharegpt"
     elif "messages" in value:
-        messages, form = _linear(foreign.from_messages(value, sources)), "messages"
+        messages, form = _linear(foreign.messages_in(value, sources)), "messages"
     else:
         keys = ", ".join(short(key) for key in list(value)[:5])
         raise BadRow(f"The row has {keys or 'nothing'}; what is read is {KNOWN}.")
@@ -398,11 +398,15 @@ def _split(
     return tuple(messages), tuple(ends)
 
 
-def _linear(conversation: Conversation) -> tuple[Message, ...]:
-    messages = [entry.message for entry in conversation.path()]
-    if conversation.system:
-        messages.insert(0, Message("system", (TextPart(conversation.system),)))
-    return tuple(messages)
+def _linear(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return messages with the system prompt as one text, or without it if it says nothing."""
+    if not messages:
+        raise BadRow("There is no message in it.")
+    first = messages[0]
+    if first.role != "system" or first.media:
+        return tuple(messages)
+    system = (Message("system", (TextPart(first.text),)),) if first.text else ()
+    return (*system, *messages[1:])
 
 
 def _label(value: _Raw) -> bool | None:
@@ -447,10 +451,11 @@ def _is_export(value: _Raw) -> bool:
 
 def _check_marks(messages: Sequence[Message]) -> None:
     """Refuse a row whose text has a place for a picture that it does not name."""
-    if any(message.media for message in messages):
+    if any(message.attachments for message in messages):
         return
     for message in messages:
+        text = message.text
         for mark in _MARKS:
-            if mark in message.text:
+            if mark in text:
                 what = "picture" if mark == "<image>" else "video"
                 raise BadRow(f"{mark} stands in its text, and the row names no {what}.")
