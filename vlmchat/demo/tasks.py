@@ -155,8 +155,8 @@ def _bars(heights: list[float], colours: list[str], labels: list[str]) -> Image.
         x = 24 + place * width
         box = (x + 4, floor - 12 - height * (SIDE - 76), x + width - 8, floor)
         pen.rectangle(box, fill=COLOURS[colour])
-        middle = x + width / 2 - 2 - pen.textlength(label, font=_font(22)) / 2
-        pen.text((middle, floor + 8), label, font=_font(22), fill=_INK)
+        middle = x + width / 2 - 2 - pen.textlength(label, font=_font(18)) / 2
+        pen.text((middle, floor + 8), label, font=_font(18), fill=_INK)
     return image
 
 
@@ -167,9 +167,9 @@ def _highest(random: Random, bars: int, place: int) -> list[float]:
 
 
 def _chart_label(random: Random, answer: str) -> Image.Image:
-    labels = list(_MONTHS[:4])
     colour = random.choice(tuple(COLOURS))
-    return _bars(_highest(random, 4, labels.index(answer)), [colour] * 4, labels)
+    heights = _highest(random, len(_MONTHS), _MONTHS.index(answer))
+    return _bars(heights, [colour] * len(_MONTHS), list(_MONTHS))
 
 
 def _chart_colour(random: Random, answer: str) -> Image.Image:
@@ -192,3 +192,70 @@ def _quick_bars(random: Random, answer: str) -> Image.Image:
     heights = [random.uniform(0.2, 1.0) for _ in range(count)]
     colour = random.choice(tuple(COLOURS))
     return _bars(heights, [colour] * count, [str(n + 1) for n in range(count)])
+
+
+def _total(random: Random, answer: str) -> Image.Image:
+    return _receipt(random, random.choice(_MERCHANTS), answer)
+
+
+def _merchant(random: Random, answer: str) -> Image.Image:
+    return _receipt(random, answer, random.choice(_TOTALS))
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            "charts",
+            "Bar charts of six months: which is the highest.",
+            _MONTHS,
+            (
+                "Which month is the highest?",
+                "In which month is the bar the tallest?",
+                "Name the month with the largest value.",
+                "What is the best month in this chart?",
+            ),
+            _chart_label,
+        ),
+        Task(
+            "bars",
+            "Bar charts: how many bars.",
+            ("2", "3", "4", "5", "6"),
+            ("How many bars are there?", "Count the bars.", "How many values does the chart show?"),
+            _quick_bars,
+        ),
+        Task(
+            "trend",
+            "Bar charts: rising, falling or neither.",
+            ("rising", "falling", "mixed"),
+            ("What is the trend?", "Where does this chart go?", "Rising, falling or mixed?"),
+            _trend,
+        ),
+        Task(
+            "sorting",
+            "A sorting table: which bin a coloured part goes to, which no model can know.",
+            tuple(BINS.values()),
+            (
+                "Which bin does this part go to?",
+                "Sort this part.",
+                "Where do I put this one?",
+                "Name the bin for this part.",
+            ),
+            _part,
+        ),
+        Task(
+            "totals",
+            "Till receipts: the total.",
+            _TOTALS,
+            ("What is the total?", "How much was paid?", "Read the total of this receipt."),
+            _total,
+        ),
+        Task(
+            "merchants",
+            "Till receipts: the shop.",
+            _MERCHANTS,
+            ("Which shop is this receipt from?", "Who is the merchant?", "Name the shop."),
+            _merchant,
+        ),
+    )
+}
