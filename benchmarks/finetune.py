@@ -211,7 +211,7 @@ def run_plain(order: dict[str, Any], out: Path, name: str, targets: str | list[s
 
 def run_ours(order: dict[str, Any], out: Path) -> Side:
     """Train the same rows with vlmchat's trainer, from a log and a job folder."""
-    from vlmchat.finetune.events import Ended, Started, Step, read_events
+    from vlmchat.finetune.events import Step, read_events
     from vlmchat.finetune.examples import Example
     from vlmchat.finetune.job import BaseModelRef, JobSpec, create
     from vlmchat.finetune.reading import ExampleReader
@@ -252,14 +252,34 @@ def run_ours(order: dict[str, Any], out: Path) -> Side:
         examples = [item for item in reader.read(log) if isinstance(item, Example)]
         assert len(examples) == len(order["rows"])
         job = create(JobSpec("benchmark", base, settings), examples, folder=out)
-    command = [sys.executable, "-m", "vlmchat.trainer", str(job.folder)]
-    threads = str(order["threads"])
-    whole, memory = watched(command, job.log_file, {"OMP_NUM_THREADS": threads})
-    events = read_events(job.events_file)
-    began = next(event.time for event in events if isinstance(event, Started))
-    ended = next(event.time for event in events if isinstance(event, Ended))
-    losses = [event.loss or float("nan") for event in events if isinstance(event, Step)]
-    return Side("ours", ended - began, whole, memory, losses)
+    command = [sys.executable, __file__, "--our-side", str(job.folder)]
+    whole, memory = watched([*command, "--threads", str(order["threads"])], job.log_file, {})
+    result = json.loads((job.folder / "result.json").read_text())
+    steps = [event for event in read_events(job.events_file) if isinstance(event, Step)]
+    losses = [float("nan") if event.loss is None else event.loss for event in steps]
+    return Side("ours", result["seconds"], whole, memory, losses)
+
+
+def ours(folder: Path, threads: int) -> None:
+    """Be the trainer of a job, and note when its model is loaded."""
+    from vlmchat.finetune.job import Job
+    from vlmchat.trainer import run
+
+    loaded: list[float] = []
+    load = run.load_base
+
+    def noted(*given: Any) -> Any:  # noqa: ANN401 - whatever it is
+        found = load(*given)
+        loaded.append(time.time())
+        return found
+
+    run.load_base = noted
+    job = Job(folder)
+    with job.hold():
+        if run.run(job, device="cpu", threads=threads):
+            sys.exit("our side failed")
+    result = {"seconds": time.time() - loaded[0]}
+    (folder / "result.json").write_text(json.dumps(result))
 
 
 def watched(command: Sequence[str], log: Path, environment: dict[str, str]) -> tuple[float, int]:
@@ -338,7 +358,11 @@ def main() -> None:
     parser.add_argument("--no-checkpointing", action="store_true", help="of the plain side")
     parser.add_argument("--quick", action="store_true", help="8 rows, and the comparable side only")
     parser.add_argument("--plain-side", help=argparse.SUPPRESS)
+    parser.add_argument("--our-side", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.our_side:
+        ours(options.our_side, options.threads)
+        return
     if options.plain_side:
         plain(json.loads(Path(options.plain_side).read_text()))
         return
