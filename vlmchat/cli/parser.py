@@ -7,6 +7,7 @@ import typer
 
 from vlmchat import __version__
 from vlmchat.cli import (
+    adapters,
     ask,
     chats,
     demo_pictures,
@@ -96,6 +97,7 @@ def build() -> typer.Typer:
         replay,
         serve,
         models,
+        adapters,
         demo_pictures,
         doctor,
     ):
