@@ -7,6 +7,7 @@ import typer
 
 from vlmchat import __version__
 from vlmchat.cli import (
+    adapters,
     ask,
     chats,
     demo_pictures,
@@ -66,7 +67,7 @@ def chat(
             model=model,
             quant=quant,
             device=device,
-            adapter=str(adapter) if adapter else None,
+            adapter=adapter or None,
             engine_url=engine_url,
             api_key=api_key,
             system=system,
@@ -96,6 +97,7 @@ def build() -> typer.Typer:
         replay,
         serve,
         models,
+        adapters,
         demo_pictures,
         doctor,
     ):

@@ -137,6 +137,9 @@ class Front(Protocol):
     def reframe(self, wish: "Wish") -> None:
         """Have an attached video looked at in the frames that were asked for."""
 
+    def open_adapters(self) -> None:
+        """Show the adapters on the shelf, and let the person take one."""
+
     def open_log(self) -> None:
         """Show the end of the engine's log."""
 
