@@ -39,16 +39,12 @@ def run(job: Job, events: EventWriter, requests: Requests) -> None:
     done = sorted(job.checkpoints.iterdir())
     first = int(done[-1].name) if done else 0
     events.write(
-        Started(
-            steps=steps, rows=spec.rows, validation_rows=spec.validation_rows, from_step=first
-        )
+        Started(steps=steps, rows=spec.rows, validation_rows=spec.validation_rows, from_step=first)
     )
     for step in range(first + 1, steps + 1):
         loss = 2.0 / step
         events.write(
-            Step(
-                step=step, epoch=step / 2, loss=loss, learning_rate=1e-4, tokens_per_second=100.0
-            )
+            Step(step=step, epoch=step / 2, loss=loss, learning_rate=1e-4, tokens_per_second=100.0)
         )
         if step % 2 == 0:
             events.write(Validation(step=step, loss=loss, best=True))

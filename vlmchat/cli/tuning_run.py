@@ -125,16 +125,12 @@ def _until_over(
         voice.moment(watch)
         if not watch.alive:
             return False
-        if signals.terminated or signals.interrupts > 1 or (signals.interrupts and asked):
-            return True
-        if signals.interrupts and not asked:
-            if ctrl_c == "leave":
-                return True
+        if signals.interrupts and not asked and ctrl_c == "stop":
             asked = True
-            signals.interrupts = 1
             job.ask("stop")
             note("Stopping, the best adapter so far is kept; Ctrl+C again does not wait for it.")
-            continue
+        if signals.terminated or signals.interrupts > (1 if ctrl_c == "stop" else 0):
+            return True
         time.sleep(_LOOK_SECONDS)
 
 

@@ -1,10 +1,10 @@
 """From data to a job, one step after another, whoever shows them.
 
-    flow = Finetuning(spec, "cpu", Origin("logs", (Path("logs.jsonl"),)))
-    await flow.read(told, ask)
-    outcome = await flow.plan()
-    job = await flow.create("receipts", outcome)
-    await start(job)
+flow = Finetuning(spec, "cpu", Origin("logs", (Path("logs.jsonl"),)))
+await flow.read(told, ask)
+outcome = await flow.plan()
+job = await flow.create("receipts", outcome)
+await start(job)
 """
 
 import asyncio

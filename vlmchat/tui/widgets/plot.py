@@ -48,9 +48,7 @@ class Plot(Static):
         return plotted(self._training, self._validation, self._steps, width, height)
 
 
-def plotted(
-    training: Points, validation: Points, steps: int, width: int, height: int
-) -> Content:
+def plotted(training: Points, validation: Points, steps: int, width: int, height: int) -> Content:
     """Return a plot of `width` × `height` cells: legend, curves, and the steps below.
 
     Args:
@@ -76,7 +74,10 @@ def plotted(
         if rows >= 5:
             at[rows // 2] = high - (high - low) * (rows // 2) / (rows - 1)
         label = _figure(at[row]) if row in at else ""
-        pieces = [Content.styled(f"{label:>{_LABEL - 1}} ", "$muted"), Content.styled("│", "$muted")]
+        pieces = [
+            Content.styled(f"{label:>{_LABEL - 1}} ", "$muted"),
+            Content.styled("│", "$muted"),
+        ]
         pieces += [_cell(cells[row][x], marks.get((x, row), "")) for x in range(inner)]
         lines.append(Content("").join(pieces))
     right = f"step {end:,}"
@@ -88,7 +89,10 @@ def plotted(
 def _legend(measured: bool) -> Content:
     parts = [(" " * (_LABEL + 1), ""), ("⠒⠢ training loss", "$primary")]
     if measured:
-        parts += [(f"   {MEASURED} validation loss", "bold $accent"), (f"   {BEST} best", "bold $accent")]
+        parts += [
+            (f"   {MEASURED} validation loss", "bold $accent"),
+            (f"   {BEST} best", "bold $accent"),
+        ]
     return Content.assemble(*parts)
 
 
