@@ -48,6 +48,12 @@ class EngineUnreachableError(EngineError):
     code = "engine_unreachable"
 
 
+class NoAdaptersError(EngineError):
+    """The engine cannot load adapters while it runs."""
+
+    code = "no_adapters"
+
+
 class ContextOverflowError(UsageError):
     """The prompt does not fit into the model's context."""
 

@@ -124,7 +124,7 @@ async def stream(
 
 @contextlib.asynccontextmanager
 async def engine(asking: Asking) -> "AsyncIterator[tuple[EngineClient, ModelInfo, str]]":
-    """Yield the client of a ready engine, the model it serves, and the name to ask for it by.
+    """Yield the client of a ready engine, the model it serves, and the name to ask for.
 
     Raises:
         EngineError: there is none, or it cannot load the model.
@@ -143,7 +143,7 @@ async def engine(asking: Asking) -> "AsyncIterator[tuple[EngineClient, ModelInfo
 
     async with ready_engine(asking.engine) as (local, info):
         try:
-            yield local.client, info, info.id
+            yield local.client, info, ""  # what it began with, an adapter among it
         except EngineError as error:
             if local.pid is not None:
                 raise

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Self
 
 import httpx2 as httpx
@@ -12,6 +13,7 @@ from vlmchat.chat.openai import to_openai
 from vlmchat.client.protocol import (
     EngineStatus,
     Finished,
+    LoadedAdapter,
     ModelInfo,
     Sampling,
     StreamEvent,
@@ -19,7 +21,7 @@ from vlmchat.client.protocol import (
     Usage,
 )
 from vlmchat.client.sse import json_events
-from vlmchat.errors import EngineError, EngineUnreachableError, UsageError
+from vlmchat.errors import EngineError, EngineUnreachableError, NoAdaptersError, UsageError
 from vlmchat.text import visible_line
 
 # Reading may take as long as a prefill on a slow machine; connecting may not.
@@ -126,8 +128,13 @@ class EngineClient:
         *,
         going_on: bool = False,
         videos: bool = False,
+        adapter: str | None = None,
     ) -> AsyncGenerator[StreamEvent, None]:
         """Stream the answer to `messages`.
+
+        `adapter` is the name of one that was loaded (`load_adapter`), which the engine keeps for
+        this answer whatever is loaded or unloaded meanwhile; empty asks the model without any;
+        ``None`` leaves it to the engine, or to `model`.
 
         With `going_on` the last message is an assistant's, and what is streamed continues it
         (``continue_final_message``, which vLLM and this program's own engine know). With `videos`
@@ -147,8 +154,10 @@ class EngineClient:
             "stream_options": {"include_usage": True},
             **sampling.as_fields(),
         }
-        if model:
-            body["model"] = model
+        if adapter == "" and not model:
+            model = await self._bare_model()
+        if name := adapter or model:
+            body["model"] = name
         if going_on:
             body |= {"add_generation_prompt": False, "continue_final_message": True}
         async with (
@@ -163,6 +172,66 @@ class EngineClient:
                 raise self._garbage(response)
             async for event in self._events(response):
                 yield event
+
+    async def _bare_model(self) -> str:
+        """Return the first model that is served without an adapter."""
+        for row in await self.models():
+            if not row.parent:
+                return row.id
+        return ""
+
+    # Adapters -----------------------------------------------------------------------------------
+
+    async def load_adapter(
+        self, name: str, folder: Path, *, replace: bool = False
+    ) -> LoadedAdapter:
+        """Have the engine lay an adapter over its model (``POST /v1/load_lora_adapter``).
+
+        Args:
+            name: what requests will call it.
+            folder: where it lies on the engine's machine.
+            replace: whether another adapter of that name gives way.
+
+        Raises:
+            NoAdaptersError: the engine cannot do this while it runs.
+            UsageError: the adapter does not fit, in the engine's words; nothing has changed.
+            EngineError: unreachable, or refused.
+        """
+        body: dict[str, Any] = {"lora_name": name, "lora_path": str(folder)}
+        if replace:
+            body["load_inplace"] = True
+        response = await self._adapters("load_lora_adapter", body)
+        try:
+            row = response.json()
+            model = ModelInfo.from_json(row)
+        except (ValueError, TypeError, AttributeError):  # vLLM says so in words
+            return LoadedAdapter(ModelInfo(name, name))
+        return LoadedAdapter(model, visible_line(str(row.get("remark") or "")))
+
+    async def unload_adapter(self, name: str) -> None:
+        """Have the engine forget an adapter (``POST /v1/unload_lora_adapter``).
+
+        Raises:
+            NoAdaptersError: the engine cannot do this while it runs.
+            UsageError: it has none of that name.
+            EngineError: unreachable, or refused.
+        """
+        await self._adapters("unload_lora_adapter", {"lora_name": name})
+
+    async def _adapters(self, route: str, body: dict[str, Any]) -> httpx.Response:
+        async with self._reaching():
+            response = await self._http.post(f"/v1/{route}", json=body)
+        try:
+            said = _error_text(response.json())
+        except ValueError:
+            said = ""
+        if response.status_code in (404, 405, 501) and not said:
+            raise NoAdaptersError(
+                f"The engine at {visible_line(self.root)} cannot change adapters while it runs."
+            )
+        if response.status_code != 200:
+            self._json(response)
+        return response
 
     async def _events(self, response: httpx.Response) -> AsyncIterator[StreamEvent]:
         reason, usage = "", None

@@ -90,6 +90,7 @@ class ModelInfo:
         images: whether pictures may be sent.
         processor: how it cuts pictures, if it says so: what they cost is reckoned from that.
         video: whether the model has learned videos.
+        parent: of an adapter, the model that it is laid over.
     """
 
     id: str
@@ -104,18 +105,32 @@ class ModelInfo:
     images: bool = True
     processor: ProcessorSpec | None = None
     video: bool = False
+    parent: str = ""
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "ModelInfo":
         """Build from one row of ``/v1/models``; unknown engines give only an ``id``."""
         meta = row.get("meta")
-        known = {item.name for item in fields(cls)} - {"id", "title"}
+        known = {item.name for item in fields(cls)} - {"id", "title", "parent"}
         extra = {k: v for k, v in meta.items() if k in known} if isinstance(meta, dict) else {}
         if "processor" in extra:
             extra["processor"] = ProcessorSpec.from_row(extra["processor"])
         name = str(row.get("id", ""))
         title = str(meta.get("title", name)) if isinstance(meta, dict) else name
-        return cls(id=name, title=title, **extra)
+        return cls(id=name, title=title, parent=str(row.get("parent") or ""), **extra)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedAdapter:
+    """An adapter that an engine has laid over its model.
+
+    Attributes:
+        model: the two together; its `id` is what requests ask for.
+        remark: a sentence that a person should see; may be empty.
+    """
+
+    model: ModelInfo
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -22,8 +23,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from vlmchat.engine.cancelled import CancelledError
 from vlmchat.engine.media_urls import MediaResolver
 from vlmchat.engine.service import EngineService, NotReadyError
-from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.errors import ModelError, UsageError, VlmchatError
 from vlmchat.media.rules import rules
+
+if TYPE_CHECKING:
+    from vlmchat.engine.loading import LoadedModel
 
 log = logging.getLogger(__name__)
 _MAX_BODY = 512 * 1024 * 1024
@@ -95,14 +99,18 @@ class EngineApp:
         self._service = service
         self._roots = media_roots
         self._created = int(time.time())
+        self._has_key = False
 
     def asgi(self, api_key: str | None) -> Starlette:
         """Return the ASGI application, guarded by `api_key`."""
+        self._has_key = bool(api_key)
         return Starlette(
             routes=[
                 Route("/health", self._health),
                 Route("/v1/models", self._models),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                Route("/v1/load_lora_adapter", self._load_adapter, methods=["POST"]),
+                Route("/v1/unload_lora_adapter", self._unload_adapter, methods=["POST"]),
                 Route("/v1/completions", self._no_completions, methods=["POST"]),
             ],
             middleware=[Middleware(Gatekeeper, api_key=api_key)],
@@ -121,15 +129,29 @@ class EngineApp:
             404, "/v1/completions is not served: use /v1/chat/completions.", "not_supported"
         )
 
-    def _model_row(self) -> dict[str, Any] | None:
-        loaded = self._service.loaded
-        if loaded is None:
-            return None
-        row = {"id": loaded.id, "object": "model", "created": self._created}
-        return {**row, "owned_by": "vlmchat", "meta": loaded.meta()}
+    def _rows(self) -> list[dict[str, Any]]:
+        """Return what is served: first what answers whoever names nothing, then the model bare."""
+        first = self._service.loaded
+        if first is None:
+            return []
+        base = first.base or first
+        rows = {id(one): (name, one) for name, one in self._service.adapters.items()}
+        named = [rows.pop(id(first), ("", first)), *([] if first is base else [("", base)])]
+        return [self._row(one, name) for name, one in (*named, *rows.values())]
+
+    def _row(self, loaded: "LoadedModel", adapter: str = "") -> dict[str, Any]:
+        """Return a row of ``/v1/models``, of an adapter by its own name."""
+        return {
+            "id": adapter or loaded.id,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "vlmchat",
+            "parent": loaded.id if adapter else None,
+            "meta": loaded.meta(),
+        }
 
     async def _health(self, _: Request) -> Response:
-        state = self._service.state
+        state, loaded = self._service.state, self._service.loaded
         ready = state.stage == "ready"
         body = {
             "status": "ok" if ready else "error" if state.stage == "failed" else "loading",
@@ -137,13 +159,55 @@ class EngineApp:
             "text": state.text,
             "done": state.done,
             "total": state.total,
-            "model": self._model_row() if ready else None,
+            "model": self._row(loaded) if ready and loaded else None,
         }
         return JSONResponse(body, 200 if ready else 503)
 
     async def _models(self, _: Request) -> Response:
-        row = self._model_row()
-        return JSONResponse({"object": "list", "data": [row] if row else []})
+        return JSONResponse({"object": "list", "data": self._rows()})
+
+    async def _load_adapter(self, request: Request) -> Response:
+        from vlmchat.engine.requests import LoadAdapter, parse
+
+        try:
+            self._check_near(request)
+            asked = parse(LoadAdapter, await _body(request))
+            loaded = await self._service.load_adapter(
+                asked.lora_name, Path(asked.lora_path), replace=asked.load_inplace
+            )
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except ModelError as error:  # what was asked for is wrong, not this engine
+            return _error(400, str(error), error.code)
+        except Exception as error:
+            return _refusal(error)
+        return JSONResponse({**self._row(loaded, asked.lora_name), "remark": loaded.remark})
+
+    async def _unload_adapter(self, request: Request) -> Response:
+        from vlmchat.engine.requests import UnloadAdapter, parse
+
+        try:
+            self._check_near(request)
+            asked = parse(UnloadAdapter, await _body(request))
+            self._service.require()
+            self._service.unload_adapter(asked.lora_name)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception as error:
+            return _refusal(error)
+        return JSONResponse({"id": asked.lora_name, "object": "model", "deleted": True})
+
+    def _check_near(self, request: Request) -> None:
+        """Let only who knows the key, on this machine, say what is loaded from its disk.
+
+        Raises:
+            UsageError: says why not.
+        """
+        if not self._has_key:
+            raise UsageError("Adapters are loaded for those with a key: serve with --api-key.")
+        host = request.client.host if request.client else ""
+        if not ip_address(host or "0.0.0.0").is_loopback:  # noqa: S104 - nobody's address
+            raise UsageError("Adapters are loaded from this machine only: use 127.0.0.1.")
 
     async def _chat(self, request: Request) -> Response:
         cancel = threading.Event()
@@ -168,20 +232,19 @@ class EngineApp:
     async def _job(self, request: Request, cancel: threading.Event) -> "Job":
         from vlmchat.engine.requests import parse_request
 
-        loaded = self._service.require()
+        self._service.require()
         asked = parse_request(await _body(request))
-        if asked.model and asked.model not in loaded.names:
-            raise UsageError(
-                f"The model “{asked.model}” is not served here; this engine has “{loaded.id}”."
-            )
+        loaded = self._service.require(asked.model)
         messages = await asyncio.to_thread(
             asked.conversation, MediaResolver(self._roots, rules().limits), videos=loaded.video
         )
+        going_on = asked.continue_final_message
         events = self._service.answer(
-            messages, asked.sampling(), cancel, going_on=asked.continue_final_message
+            messages, asked.sampling(), cancel, going_on=going_on, loaded=loaded
         )
         usage = asked.stream_options is not None and asked.stream_options.include_usage
-        job = Job(loaded.id, loaded.provenance(), events, asked.stream, usage)
+        name = asked.model or loaded.id
+        job = Job(name, loaded.provenance(), events, asked.stream, usage)
         job.watch(request, cancel)
         return job
 

@@ -119,7 +119,7 @@ def generate(
     began = time.perf_counter()
     features = _image_features(loaded, prompt, check)
     encoded = _now(loaded.model)
-    sampler = Sampler(params, prompt.ids, loaded.model.device)
+    sampler = Sampler(params, prompt.ids[prompt.virtual :], loaded.model.device)
     text = AnswerText(loaded.tokenizer.backend_tokenizer, params.stop)
     cache = DynamicCache(config=loaded.model.config.get_text_config())
     logits = _step(loaded.model, prompt.ids, cache, features)

@@ -1,6 +1,5 @@
 """Bringing a model up: find it, check that it fits, load it."""
 
-import hashlib
 import json
 import logging
 import time
@@ -11,6 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from vlmchat.engine.adapters import wear
 from vlmchat.engine.hardware import Hardware, find_hardware, use_threads
 from vlmchat.engine.prompt import PromptBuilder
 from vlmchat.engine.quantize import bitsandbytes_config
@@ -49,6 +49,8 @@ class LoadedModel:
         context: most tokens of prompt and answer together.
         end_ids: tokens that end an answer.
         adapter: name and digest of the adapter, or empty.
+        base: the same model without the adapter; ``None`` where there is none.
+        remark: a sentence about the adapter that a person should see; may be empty.
     """
 
     folder: ModelFolder
@@ -62,6 +64,8 @@ class LoadedModel:
     quantization: str
     adapter: str
     parameters: int
+    base: "LoadedModel | None" = None
+    remark: str = ""
 
     @property
     def id(self) -> str:
@@ -94,7 +98,7 @@ class LoadedModel:
         return {
             **self.provenance(),
             "title": self.folder.title,
-            "notice": self.folder.notice,
+            "notice": " ".join(filter(None, (self.folder.notice, self.remark))),
             "context": self.context,
             "images": True,
             "processor": self.builder.spec.as_row(),
@@ -126,16 +130,11 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
     else:
         progress(Progress("quantizing", f"Quantizing {folder.title} to {quantization}"))
     model = load_weights(folder, config, quantization, hardware)
-    adapter = ""
-    if options.adapter is not None:
-        progress(Progress("loading", f"Loading the adapter {visible_line(options.adapter.name)}"))
-        model, adapter = _with_adapter(model, options.adapter)
     tokenizer = load_tokenizer(folder)
     preprocessor = _read_json(folder.path / "preprocessor_config.json")
     blank = len(tokenizer.encode("\n\n", add_special_tokens=False))
     spec, limits = ProcessorSpec.from_configs(config, preprocessor, blank), rules().limits
-    log.info("loaded %s in %.1f s", folder.path, time.perf_counter() - began)
-    return LoadedModel(
+    loaded = LoadedModel(
         folder=folder,
         model=model,
         tokenizer=tokenizer,
@@ -145,9 +144,15 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
         end_ids=_end_ids(model, tokenizer),
         hardware=hardware,
         quantization=quantization,
-        adapter=adapter,
+        adapter="",
         parameters=footprint.parameters,
     )
+    if options.adapter is not None:
+        name = options.adapter.resolve().name
+        progress(Progress("loading", f"Loading the adapter {visible_line(name)}"))
+        loaded = wear(loaded, name, options.adapter)
+    log.info("loaded %s in %.1f s", folder.path, time.perf_counter() - began)
+    return loaded
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -230,27 +235,6 @@ def load_weights(
 def _short(error: Exception) -> str:
     lines = visible_line(str(error).strip().split("\n")[0])
     return lines[:200].rstrip(".") or type(error).__name__
-
-
-def _with_adapter(model: Any, path: Path) -> tuple[Any, str]:  # noqa: ANN401
-    """Return `model` with the PEFT adapter at `path`, and the adapter's name and digest."""
-    weights = path / "adapter_model.safetensors"
-    if not (path / "adapter_config.json").is_file() or not weights.is_file():
-        raise ModelError(
-            f"“{visible_line(str(path))}” is no adapter folder: it must hold "
-            "adapter_config.json and adapter_model.safetensors."
-        )
-    from peft import PeftModel
-
-    try:
-        tuned = PeftModel.from_pretrained(model, str(path), is_trainable=False)
-    except Exception as error:
-        raise ModelError(
-            f"The adapter “{visible_line(path.name)}” does not fit this model ({_short(error)})."
-        ) from error
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
-    # The tuned layers now sit inside the model itself; PEFT's wrapper adds nothing to inference.
-    return tuned.get_base_model().eval(), f"{path.name}@{digest}"
 
 
 def load_tokenizer(folder: ModelFolder) -> PreTrainedTokenizerFast:

@@ -7,6 +7,7 @@ stay plain text, so that text from outside can neither end a turn nor stand for 
 
 import re
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +38,12 @@ class Prompt:
     Attributes:
         ids: token ids, image tokens expanded.
         images: the pictures in the order of their image tokens.
+        virtual: how many of the ids, at the beginning, are of a learned prompt and of no word.
     """
 
     ids: list[int]
     images: tuple[PlannedImage, ...]
+    virtual: int = 0
 
     @property
     def image_tokens(self) -> int:
@@ -61,6 +64,7 @@ class PromptBuilder:
         self, tokenizer: PreTrainedTokenizerFast, spec: ProcessorSpec, limits: Limits
     ) -> None:
         self.spec = spec
+        self._virtual_ids: tuple[int, ...] = ()
         self._limits = limits
         self._tokenizer = tokenizer
         self._image_token = IMAGE_TOKEN
@@ -75,6 +79,12 @@ class PromptBuilder:
         # A copy of its own, because the switch is state of the tokenizer.
         self._plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._plain.encode_special_tokens = True
+
+    def behind(self, virtual_ids: tuple[int, ...]) -> "PromptBuilder":
+        """Return a builder whose prompts begin with these ids, those of a learned prompt."""
+        other = copy(self)
+        other._virtual_ids = virtual_ids
+        return other
 
     def build(self, messages: Sequence[Message], *, going_on: bool = False) -> Prompt:
         """Return the prompt for `messages` with the assistant's turn opened.
@@ -104,7 +114,8 @@ class PromptBuilder:
             raise UsageError("This model's chat template takes no pictures: send text only.")
         blocks = [image_block(image.plan, self._image_token) for image in images]
         text = pieces[0] + "".join(b + p for b, p in zip(blocks, pieces[1:], strict=True))
-        return Prompt(self._encode(text, mark), images)
+        ids = [*self._virtual_ids, *self._encode(text, mark)]
+        return Prompt(ids, images, len(self._virtual_ids))
 
     def _planned(self, messages: Sequence[Message]) -> Iterable[PlannedImage]:
         for message in messages:

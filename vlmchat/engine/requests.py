@@ -6,7 +6,7 @@ an answer the caller did not ask for. Source of names and ranges: OpenAI's API r
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -176,14 +176,41 @@ class ChatRequest(_Strict):
         return [Message(row.role, tuple(parts(row.content))) for row in self.messages]
 
 
+class LoadAdapter(_Strict):
+    """The body of ``POST /v1/load_lora_adapter``, as in vLLM."""
+
+    lora_name: str = Field(min_length=1, max_length=200)
+    lora_path: str = Field(min_length=1)
+    load_inplace: bool = False
+    """Another adapter of that name gives way, instead of the request being refused."""
+
+
+class UnloadAdapter(_Strict):
+    """The body of ``POST /v1/unload_lora_adapter``, as in vLLM."""
+
+    lora_name: str = Field(min_length=1)
+
+
+_Body = TypeVar("_Body", bound=_Strict)
+
+
 def parse_request(body: Any) -> ChatRequest:  # noqa: ANN401 - JSON may be anything
-    """Return the checked request.
+    """Return the checked request for an answer.
+
+    Raises:
+        UsageError: the first thing that is wrong, by the name of its field.
+    """
+    return parse(ChatRequest, body)
+
+
+def parse(kind: type[_Body], body: Any) -> _Body:  # noqa: ANN401 - JSON may be anything
+    """Return the checked request of a kind.
 
     Raises:
         UsageError: the first thing that is wrong, by the name of its field.
     """
     try:
-        return ChatRequest.model_validate(body)
+        return kind.model_validate(body)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
         named = [(_field_name(body, item["loc"]), item) for item in problems]

@@ -1,4 +1,4 @@
-"""The engine's state: one model, one answer at a time, the others waiting in order."""
+"""The engine's state: one model with its adapters, one answer at a time, the others in order."""
 
 import asyncio
 import logging
@@ -6,10 +6,12 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmchat.errors import ModelError, VlmchatError
+from vlmchat.errors import ModelError, UsageError, VlmchatError
 from vlmchat.models.progress import Progress, ProgressSink
+from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
     from vlmchat.chat.messages import Message
@@ -41,6 +43,10 @@ class EngineService:
 
     Args:
         load: brings the model up, reporting what it does; runs in the worker thread.
+
+    Attributes:
+        loaded: the model that answers whoever names none; with an adapter if it began with one.
+        adapters: the model with each of its adapters, by name.
     """
 
     def __init__(self, load: Callable[[ProgressSink], "LoadedModel"]) -> None:
@@ -50,6 +56,8 @@ class EngineService:
         self._state = State()
         self.on_state: Callable[[State], None] | None = None
         self.loaded: LoadedModel | None = None
+        self.adapters: dict[str, LoadedModel] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     @property
     def state(self) -> State:
@@ -67,6 +75,8 @@ class EngineService:
         loop = asyncio.get_running_loop()
         try:
             self.loaded = await loop.run_in_executor(self._worker, self._load, self._progress)
+            if self.loaded.base is not None:
+                self.adapters[self.loaded.adapter.rpartition("@")[0]] = self.loaded
             self.state = State("ready", "Ready")
         except VlmchatError as error:
             log.exception("the model could not be loaded")
@@ -83,18 +93,75 @@ class EngineService:
     def _progress(self, step: Progress) -> None:
         self.state = State(step.stage, step.text, step.done, step.total)
 
-    def require(self) -> "LoadedModel":
+    def require(self, name: str | None = None) -> "LoadedModel":
         """Return the model.
+
+        Args:
+            name: of an adapter, or of the model without any; by default what it began with.
 
         Raises:
             NotReadyError: it is still being loaded.
             ModelError: loading failed.
+            UsageError: nothing here has this name.
         """
         if self.loaded is not None:
-            return self.loaded
+            if not name:
+                return self.loaded
+            if name in self.loaded.names:
+                return self.loaded.base or self.loaded
+            if name in self.adapters:
+                return self.adapters[name]
+            names = "”, “".join(map(visible_line, (self.loaded.id, *self.adapters)))
+            raise UsageError(
+                f"The model “{visible_line(name)}” is not served here; this engine has “{names}”."
+            )
         if self.state.stage == "failed":
             raise ModelError(self.state.text)
         raise NotReadyError(f"The model is not ready yet ({self.state.text}): ask again soon.")
+
+    async def load_adapter(self, name: str, path: Path, *, replace: bool) -> "LoadedModel":
+        """Lay an adapter over the model, beside those there are; answers go on meanwhile.
+
+        Args:
+            name: what requests will call it.
+            path: its folder.
+            replace: whether another adapter of that name gives way, once this one is loaded.
+
+        Raises:
+            VlmchatError: the name is taken, or the adapter does not fit; nothing has changed.
+        """
+        from vlmchat.engine.adapters import wear
+
+        loaded = self.require()
+        base = loaded.base or loaded
+        if not name.strip() or name in base.names:
+            raise UsageError(f"An adapter cannot be called “{visible_line(name)}”: name it anew.")
+        async with self._one_at_a_time:
+            if name in self.adapters and not replace:
+                raise UsageError(
+                    f"There is an adapter “{visible_line(name)}” already: unload it first, or send "
+                    "load_inplace."
+                )
+            new, old = await asyncio.to_thread(wear, base, name, path), self.adapters.get(name)
+            if old is not None and old.adapter == new.adapter:
+                return old
+            self.adapters[name] = new
+            if old is not None and old is self.loaded:
+                self.loaded = new
+            return new
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter; an answer that is made with it goes on with it.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        if name not in self.adapters:
+            there = ", ".join(map(visible_line, self.adapters)) or "none"
+            raise UsageError(f"There is no adapter “{visible_line(name)}” here: there are {there}.")
+        gone = self.adapters.pop(name)
+        if gone is self.loaded:
+            self.loaded = gone.base
 
     async def answer(
         self,
@@ -103,16 +170,18 @@ class EngineService:
         cancel: threading.Event,
         *,
         going_on: bool = False,
+        loaded: "LoadedModel | None" = None,
     ) -> AsyncIterator["str | Answer"]:
         """Yield the pieces of the answer's text, then what is known about it.
 
         Setting `cancel`, or closing the iterator, stops the generation within one token. With
-        `going_on` the last message is continued rather than answered.
+        `going_on` the last message is continued rather than answered. `loaded` is what answers, as
+        `require` gave it.
 
         Raises:
             VlmchatError: the request cannot be answered; nothing was computed.
         """
-        loaded = self.require()
+        model = loaded or self.require()
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[str | Answer | Exception] = asyncio.Queue()
 
@@ -124,9 +193,9 @@ class EngineService:
             from vlmchat.engine.generate import check_fits, generate
 
             try:
-                prompt = loaded.builder.build(messages, going_on=going_on)
-                check_fits(prompt, loaded.context)
-                put(generate(loaded, prompt, params, cancel, put))
+                prompt = model.builder.build(messages, going_on=going_on)
+                check_fits(prompt, model.context)
+                put(generate(model, prompt, params, cancel, put))
             except Exception as error:  # handed to the one who asked
                 put(error)
 

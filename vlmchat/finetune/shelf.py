@@ -108,6 +108,15 @@ def open_adapter(name: str) -> Adapter:
     return _read(folder)
 
 
+def read_folder(folder: Path) -> Adapter:
+    """Return what an adapter's folder says of itself, wherever it lies.
+
+    Raises:
+        JobError: its card or its configuration is damaged.
+    """
+    return _read(folder)
+
+
 def adopt(job: Job, name: str = "") -> Adapter:
     """Copy a job's adapter to the shelf; blocking.
 

@@ -1,0 +1,277 @@
+"""Adapters over a loaded model, several at once, without touching it.
+
+An adapter is laid over a *view* of the model: its modules are new objects, its weights are the
+model's own. PEFT puts its layers into the view. So the base stays what it is, bit for bit, an
+adapter can be loaded while an answer is being made, and whoever answers with one keeps it for as
+long as the answer takes, whatever is unloaded meanwhile.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from vlmchat.errors import ModelError, VlmchatError
+from vlmchat.finetune.job import BaseModelRef
+from vlmchat.finetune.shelf import read_folder
+from vlmchat.models.adapter import CONFIG, WEIGHTS, check_adapter
+from vlmchat.models.catalogue import lookup
+from vlmchat.models.resolve import ModelFolder
+from vlmchat.text import visible_line
+
+if TYPE_CHECKING:
+    from vlmchat.engine.loading import LoadedModel
+
+_Module = TypeVar("_Module", bound=torch.nn.Module)
+# These are rows before the prompt; what they were computed from is not needed any more.
+PROMPTS = ("PROMPT_TUNING", "P_TUNING")
+_OTHER_PROMPTS = ("PREFIX_TUNING", "MULTITASK_PROMPT_TUNING", "CPT", "ADAPTION_PROMPT", "CARTRIDGE")
+# Such layers begin by changing the weights of the base; what was learned fits only what is left.
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "mica")
+_CACHED = re.compile(r"models--(.+?)--([^/\\]+)[/\\]snapshots[/\\]")
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
+# What PyTorch says of weights that are to be put where others were.
+_MISMATCH = re.compile(r"size mismatch for (\S+): .*?Size\((\[.*?\])\).*?Size\((\[.*?\])\)", re.S)
+_DIGITS = 12
+
+
+def wear(base: "LoadedModel", name: str, path: Path) -> "LoadedModel":
+    """Return `base` with the adapter at `path` laid over it; `base` itself stays as it is.
+
+    Safe while `base` answers in another thread.
+
+    Args:
+        base: without an adapter.
+        name: what the adapter is called here.
+        path: its folder, as PEFT saves it.
+
+    Raises:
+        ModelError: it is none, is damaged, or was made for another model; one sentence.
+    """
+    shown = visible_line(name)
+    check_adapter(path)
+    remark = check_base(base_of(path), base.folder, shown)
+    config = json.loads((path / CONFIG).read_text("utf-8"))
+    _check_kind(config, shown)
+    try:
+        data = (path / WEIGHTS).read_bytes()
+        weights = load_file(path / WEIGHTS, device=str(base.model.device))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"The weights of the adapter “{shown}” cannot be read.") from error
+    model, builder = view_of(base.model), base.builder
+    if config["peft_type"] in PROMPTS:
+        builder = builder.behind(_lay_prompt(model, weights, shown))
+    else:
+        _lay_layers(model, path, weights, shown)
+    digest = hashlib.sha256(data).hexdigest()[:_DIGITS]
+    return replace(
+        base,
+        model=model.eval(),
+        builder=builder,
+        adapter=f"{name}@{digest}",
+        base=base,
+        remark=remark,
+    )
+
+
+def view_of(model: _Module) -> _Module:
+    """Return a module tree of its own whose parameters and buffers are those of `model`.
+
+    Putting other modules into it, or hooks onto it, does not touch `model`.
+    """
+    seen: dict[int, torch.nn.Module] = {}
+
+    def copied(module: torch.nn.Module) -> torch.nn.Module:
+        if id(module) in seen:
+            return seen[id(module)]
+        view = module.__new__(type(module))
+        seen[id(module)] = view
+        # A dictionary of the module's own is its state (hooks, parameters, buffers): whoever
+        # changes it means the module, not its likeness.
+        values = {k: v.copy() if type(v) is dict else v for k, v in module.__dict__.items()}
+        for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
+            values[kind] = module.__dict__[kind].copy()
+        values["_modules"] = {
+            key: None if child is None else copied(child) for key, child in module._modules.items()
+        }
+        view.__dict__.update(values)
+        return view
+
+    result = copied(model)
+    assert isinstance(result, type(model))
+    return result
+
+
+# Which base it was made for -----------------------------------------------------------------------
+
+
+def base_of(path: Path) -> BaseModelRef:
+    """Return the model that an adapter's folder names; empty where it says nothing."""
+    try:
+        return read_folder(path).card.base
+    except VlmchatError:
+        return BaseModelRef("", "", "")
+
+
+def check_base(made_for: BaseModelRef, served: ModelFolder, name: str) -> str:
+    """Return a sentence if the adapter was made for another revision of the model, else nothing.
+
+    A folder's name says nothing about what is in it: then the shapes decide.
+
+    Args:
+        made_for: what the adapter names.
+        served: the model that it is to be laid over.
+        name: of the adapter, for the sentence.
+
+    Raises:
+        ModelError: it names another model.
+    """
+    wanted, there = _identity(made_for.id), _identity(served.id)
+    if wanted and there and wanted != there:
+        raise ModelError(
+            f"The adapter “{name}” was made for {visible_line(made_for.id)}, and this is "
+            f"{visible_line(served.title)}: load that model, or another adapter."
+        )
+    old, new = made_for.revision, served.revision
+    if wanted and there and old and new and old != new:
+        return (
+            f"The adapter “{name}” was made on revision {visible_line(old[:_DIGITS])} of this "
+            f"model, and this is {visible_line(new[:_DIGITS])}: it may answer differently."
+        )
+    return ""
+
+
+def _identity(spec: str) -> str:
+    """Return in one spelling which model of the catalogue or the Hub is meant; empty if unknown."""
+    name = spec.partition("@")[0].strip()
+    if cached := _CACHED.search(spec):
+        name = f"{cached.group(1)}/{cached.group(2)}"
+    if entry := lookup(name):
+        name = entry.hub_id or entry.id
+    elif not _HUB_ID.fullmatch(name) or Path(name).is_dir():
+        return ""
+    return name.lower()
+
+
+def _check_kind(config: dict[str, Any], name: str) -> None:
+    """Refuse what would not be what was learned.
+
+    Raises:
+        ModelError: says why.
+    """
+    kind, begun = config["peft_type"], config.get("init_lora_weights")
+    if kind in _OTHER_PROMPTS:
+        raise ModelError(
+            f"The adapter “{name}” is of the kind {visible_line(str(kind))}, which vlmchat does "
+            "not run: use LoRA, DoRA, rsLoRA or prompt tuning."
+        )
+    if isinstance(begun, str) and begun.startswith(_CHANGES_BASE):
+        raise ModelError(
+            f"The adapter “{name}” was begun with {visible_line(begun)}, which changes the base: "
+            "save it as a plain LoRA with PEFT's path_initial_model_for_weight_conversion."
+        )
+
+
+# Laying it over -----------------------------------------------------------------------------------
+
+
+def _lay_layers(model: Any, path: Path, weights: dict[str, torch.Tensor], name: str) -> None:  # noqa: ANN401
+    """Put the adapter's layers into `model`, a view that nobody else has.
+
+    Raises:
+        ModelError: the model has no such layers, or they have other shapes.
+    """
+    from peft import PeftConfig, PeftModel
+    from peft.utils.save_and_load import set_peft_model_state_dict
+
+    trained = [(it, it.requires_grad) for it in model.parameters()]
+    try:
+        config = PeftConfig.from_pretrained(str(path))
+        config.inference_mode = True
+        tuned = PeftModel(model, config, low_cpu_mem_usage=True)
+        found = set_peft_model_state_dict(tuned, weights, low_cpu_mem_usage=True)
+    except Exception as error:  # PEFT raises what it likes
+        raise ModelError(_misfit(name, _short(error))) from error
+    finally:
+        for parameter, flag in trained:  # they belong to the base, too
+            parameter.requires_grad_(flag)
+    if found.unexpected_keys:
+        raise ModelError(_misfit(name, f"this model has no {_layer(found.unexpected_keys[0])}"))
+    empty = [key for key, value in model.named_parameters() if value.is_meta]
+    if empty:
+        raise ModelError(_misfit(name, f"it says nothing about {_layer(empty[0])}"))
+    tuned.base_model._cast_adapter_dtype(adapter_name="default", autocast_adapter_dtype=True)
+    del model.peft_config  # PEFT's note that a model has been through its hands
+
+
+def _layer(key: str) -> str:
+    """Return the part of a weight's name that says which layer it is."""
+    short = re.sub(r"^(base_model\.)?(model\.)+", "", key)
+    return visible_line(re.sub(r"\.(lora_|default|weight|base_layer).*$", "", short))
+
+
+def _misfit(name: str, why: str) -> str:
+    return f"The adapter “{name}” does not fit this model ({why}): it was made for another one."
+
+
+def _short(error: Exception) -> str:
+    text = str(error).strip()
+    if found := _MISMATCH.search(text):
+        layer, there, here = found.groups()
+        return f"{_layer(layer)} is {there} there, and would be {here} here"
+    return visible_line(text.split("\n")[0])[:160].rstrip(".") or type(error).__name__
+
+
+class PromptedEmbedding(torch.nn.Module):
+    """The model's word vectors with learned ones behind them, as if these were more words.
+
+    Prompt tuning (arXiv:2104.08691) puts learned vectors before a prompt. As ids of their own they
+    go wherever ids go: into the comparison of prefixes, into counts, past the pictures' places.
+
+    Args:
+        words: the model's own vectors, which stay its own.
+        learned: of shape (virtual tokens, hidden size).
+    """
+
+    def __init__(self, words: torch.nn.Module, learned: torch.Tensor) -> None:
+        super().__init__()
+        self.words = words
+        self.learned = torch.nn.Parameter(learned, requires_grad=False)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The model's own vectors."""
+        weight = self.words.weight
+        assert isinstance(weight, torch.Tensor)
+        return weight
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the vectors of `ids`, of shape (…, hidden size)."""
+        known = self.weight.shape[0]
+        plain = self.words(ids.clamp(max=known - 1))
+        own = torch.nn.functional.embedding((ids - known).clamp(min=0), self.learned)
+        mixed: torch.Tensor = torch.where((ids >= known)[..., None], own, plain)
+        return mixed
+
+
+def _lay_prompt(model: Any, weights: dict[str, torch.Tensor], name: str) -> tuple[int, ...]:  # noqa: ANN401
+    """Give `model`, a view that nobody else has, the learned prompt; return the ids of its vectors.
+
+    Raises:
+        ModelError: the vectors are of another width, or none.
+    """
+    words, learned = model.get_input_embeddings(), weights.get("prompt_embeddings")
+    if learned is None or learned.dim() != 2 or not len(learned):
+        raise ModelError(_misfit(name, "it holds no prompt_embeddings"))
+    known, width = words.weight.shape
+    if learned.shape[1] != width:
+        why = f"its vectors have {learned.shape[1]} numbers, the model's {width}"
+        raise ModelError(_misfit(name, why))
+    model.set_input_embeddings(PromptedEmbedding(words, learned.to(words.weight.dtype)))
+    return tuple(range(known, known + len(learned)))
