@@ -67,7 +67,7 @@ def chat(
             model=model,
             quant=quant,
             device=device,
-            adapter=str(adapter) if adapter else None,
+            adapter=adapter or None,
             engine_url=engine_url,
             api_key=api_key,
             system=system,

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from vlmchat.errors import ModelError, VlmchatError
 from vlmchat.finetune.job import BaseModelRef
-from vlmchat.finetune.shelf import read_folder
+from vlmchat.finetune.shelf import DIGITS, read_folder
 from vlmchat.models.adapter import CONFIG, WEIGHTS, check_adapter
 from vlmchat.models.catalogue import lookup
 from vlmchat.models.resolve import ModelFolder
@@ -38,7 +38,6 @@ _CACHED = re.compile(r"models--(.+?)--([^/\\]+)[/\\]snapshots[/\\]")
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 # What PyTorch says of weights that are to be put where others were.
 _MISMATCH = re.compile(r"size mismatch for (\S+): .*?Size\((\[.*?\])\).*?Size\((\[.*?\])\)", re.S)
-_DIGITS = 12
 
 
 def wear(base: "LoadedModel", name: str, path: Path) -> "LoadedModel":
@@ -69,7 +68,7 @@ def wear(base: "LoadedModel", name: str, path: Path) -> "LoadedModel":
         builder = builder.behind(_lay_prompt(model, weights, shown))
     else:
         _lay_layers(model, path, weights, shown)
-    digest = hashlib.sha256(data).hexdigest()[:_DIGITS]
+    digest = hashlib.sha256(data).hexdigest()[:DIGITS]
     return replace(
         base,
         model=model.eval(),
@@ -141,8 +140,8 @@ def check_base(made_for: BaseModelRef, served: ModelFolder, name: str) -> str:
     old, new = made_for.revision, served.revision
     if wanted and there and old and new and old != new:
         return (
-            f"The adapter “{name}” was made on revision {visible_line(old[:_DIGITS])} of this "
-            f"model, and this is {visible_line(new[:_DIGITS])}: it may answer differently."
+            f"The adapter “{name}” was made on revision {visible_line(old[:DIGITS])} of this "
+            f"model, and this is {visible_line(new[:DIGITS])}: it may answer differently."
         )
     return ""
 

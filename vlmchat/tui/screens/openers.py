@@ -124,6 +124,12 @@ class Openers(Screen[None]):
 
         open_jobs(self.chat, name)
 
+    def open_adapters(self) -> None:
+        """Show the adapters on the shelf, and let the person take one."""
+        from vlmchat.tui.screens.adapters import open_shelf
+
+        open_shelf(self.chat)
+
     def open_log(self) -> None:
         """Show the end of the engine's log."""
         from vlmchat.tui.screens.pager import LogPager
