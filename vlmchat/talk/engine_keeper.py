@@ -251,11 +251,9 @@ class LocalKeeper(_Keeper):
         self.engine = engine
         self._clock = clock
         self._last_restart = float("-inf")
-<<<<<<< HEAD
         self._unload = asyncio.Event()
         self._unloaded = asyncio.Event()
         self._why_unloaded = ""
-=======
         self._adapter: str | None = None
         self._loaded: list[str] = []
 
@@ -301,7 +299,6 @@ class LocalKeeper(_Keeper):
         while len(self._loaded) > _KEPT_ADAPTERS:
             with contextlib.suppress(VlmchatError):
                 await self.client.unload_adapter(self._loaded.pop(0))
->>>>>>> adapters
 
     @property
     def client(self) -> "EngineClient":
@@ -364,11 +361,8 @@ class LocalKeeper(_Keeper):
             Whether to start it again at once.
         """
         self._again.clear()
-<<<<<<< HEAD
         self._unload.clear()
-=======
         self._adapter, self._loaded = None, []
->>>>>>> adapters
         self._stand(EngineStatus("starting", "Starting the engine"))
         try:
             await self.engine.start()

@@ -140,7 +140,6 @@ class Front(Protocol):
     def reframe(self, wish: "Wish") -> None:
         """Have an attached video looked at in the frames that were asked for."""
 
-<<<<<<< HEAD
     def open_finetune(self, files: Sequence[Path] = ()) -> None:
         """Let the person fine-tune the model on these logs, or on replies that were rated."""
 
@@ -150,10 +149,9 @@ class Front(Protocol):
         Raises:
             JobError: there is no such job.
         """
-=======
+
     def open_adapters(self) -> None:
         """Show the adapters on the shelf, and let the person take one."""
->>>>>>> adapters
 
     def open_log(self) -> None:
         """Show the end of the engine's log."""
