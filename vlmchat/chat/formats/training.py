@@ -115,8 +115,8 @@ def _kto(tree: _Tree, link: Link) -> Iterator[_Row]:
         kinds = _kinds(entry)
         good = entry.state == "complete" and ("good" in kinds or "correction" in kinds)
         if good or "bad" in kinds or entry.uid in tree.corrected:
-            prompt, images = _typed(tree.prompt(entry), link)
-            completion, more = _typed([entry.message], link)
+            prompt, images = typed(tree.prompt(entry), link)
+            completion, more = typed([entry.message], link)
             yield {
                 "prompt": prompt,
                 "completion": completion,
@@ -135,17 +135,17 @@ def _preference(tree: _Tree, link: Link) -> Iterator[_Row]:
             if other.message.parts
         }
         for other in rejected.values():
-            prompt, images = _typed(tree.prompt(entry), link)
+            prompt, images = typed(tree.prompt(entry), link)
             yield {
                 "prompt": prompt,
-                "chosen": _typed([entry.message], link)[0],
-                "rejected": _typed([other.message], link)[0],
+                "chosen": typed([entry.message], link)[0],
+                "rejected": typed([other.message], link)[0],
                 "images": images,
                 "source": tree.source(entry) | {"rejected": other.uid},
             }
 
 
-def _typed(messages: Iterable[Message], link: Link) -> tuple[list[_Row], list[str]]:
+def typed(messages: Iterable[Message], link: Link) -> tuple[list[_Row], list[str]]:
     """Return messages with an ``image`` part for each picture, and the pictures in order.
 
     TRL fills the parts from the list; what it does not know (the region that was meant, videos
