@@ -159,6 +159,8 @@ class PlainFront(Adjusting):
     def _given_up(self) -> bool:
         """Whether the engine cannot answer what waits."""
         engine = self.session.engine
+        if engine.status.stage == "unloaded":
+            return True
         if engine.status.stage != "failed":
             return False
         # A server is asked once more for each question, which takes a moment to tell.

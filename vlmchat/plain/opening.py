@@ -12,6 +12,8 @@ from vlmchat.talk.pictures import medium_of
 from vlmchat.text import visible, visible_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vlmchat.chat.messages import Attachment, ImagePart
     from vlmchat.store.records import Hit, MediaUse, Thread
     from vlmchat.talk.framing import Wish
@@ -309,6 +311,12 @@ class Opening(Base):
         number = await self.choose(len(rows), "Number of the adapter to take") or 0
         if number:
             self.front.change_engine(adapter=rows[number - 1].name)
+
+    async def open_judging(self, name: str, files: "Sequence[Path]") -> None:
+        """Ask which answer is better, with the adapter or without, one question after another."""
+        from vlmchat.plain.judging import judge
+
+        self.then(judge(self, name, files))
 
     def open_log(self) -> None:
         """Write the end of the engine's log."""
