@@ -305,6 +305,33 @@ class Opening(Base):
         if number:
             self.engine_changer.change(model=rows[number - 1][0])
 
+    def open_adapters(self) -> None:
+        """List the adapters on the shelf, and ask which one to lay over the model."""
+        self.then(self._adapters())
+
+    async def _adapters(self) -> None:
+        from vlmchat.talk.adapters import shelf_rows
+
+        model = self.session.engine.model
+        rows = await asyncio.to_thread(shelf_rows, model.adapter if model else "")
+        if not rows:
+            self.notice("There is no adapter yet: fine-tuning makes one, /adapter PATH takes one.")
+            return
+        for number, row in enumerate(rows, 1):
+            self.out.line(
+                f"{number}. {visible_line(row.name)}{', on' if row.on else ''}, {row.line}"
+            )
+        self.notice("/adapter off answers without one; `vlmchat adapters` keeps the shelf tidy.")
+        number = await self.choose(len(rows), "Number of the adapter to take") or 0
+        if number:
+            self.front.change_engine(adapter=rows[number - 1].name)
+
+    async def open_judging(self, name: str, files: "Sequence[Path]") -> None:
+        """Ask which answer is better, with the adapter or without, one question after another."""
+        from vlmchat.plain.judging import judge
+
+        self.then(judge(self, name, files))
+
     def open_log(self) -> None:
         """Write the end of the engine's log."""
         tail = visible(self.session.engine.log_tail()).strip()

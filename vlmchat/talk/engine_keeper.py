@@ -8,13 +8,13 @@ import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from vlmchat.client.protocol import EngineStatus, ModelInfo
-from vlmchat.errors import EngineError, VlmchatError
+from vlmchat.errors import EngineError, NoAdaptersError, VlmchatError
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # An engine that dies again so soon after it was restarted would only go on dying.
 RESTART_WINDOW_SECONDS = 60.0
+_KEPT_ADAPTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,21 @@ class EngineKeeper(Protocol):
     @property
     def model(self) -> ModelInfo | None:
         """The model that answers, once known."""
+
+    @property
+    def adapter(self) -> str | None:
+        """The adapter to ask for; empty asks for none, ``None`` leaves it to the engine."""
+
+    async def use_adapter(self, folder: Path | None) -> str:
+        """Have questions from here on answered with another adapter, or with none.
+
+        Returns:
+            A sentence that the person should see; may be empty.
+
+        Raises:
+            NoAdaptersError: the engine cannot do that while it runs.
+            VlmchatError: the adapter does not fit; nothing has changed.
+        """
 
     @property
     def whereabouts(self) -> Mapping[str, str]:
@@ -142,6 +158,13 @@ class _Keeper(ABC):
     @property
     def model(self) -> ModelInfo | None:
         return self.status.model
+
+    @property
+    def adapter(self) -> str | None:
+        return None
+
+    async def use_adapter(self, folder: Path | None) -> str:
+        raise NoAdaptersError("This engine cannot change adapters while it runs.")
 
     @property
     def whereabouts(self) -> Mapping[str, str]:
@@ -231,6 +254,51 @@ class LocalKeeper(_Keeper):
         self._unload = asyncio.Event()
         self._unloaded = asyncio.Event()
         self._why_unloaded = ""
+        self._adapter: str | None = None
+        self._loaded: list[str] = []
+
+    @property
+    def adapter(self) -> str | None:
+        """The adapter to ask for; empty asks for none, ``None`` is what the engine began with."""
+        return self._adapter
+
+    async def use_adapter(self, folder: Path | None) -> str:
+        """Have questions from here on answered with another adapter, or with none.
+
+        It is loaded beside the model while answers go on, and a restarted engine begins with it.
+        """
+        model, client = self.status.model, self.client
+        if model is None:
+            raise NoAdaptersError("The engine is not ready yet: wait a moment.")
+        adapter, remark, name = "", "", ""
+        if folder is not None:
+            name = folder.name
+            made = await client.load_adapter(name, folder, replace=True)
+            adapter, remark = made.model.adapter, made.remark
+        elif model.adapter or self.engine.options.adapter:
+            # Only where adapters have names of their own, the model's name means it without one.
+            named = [row for row in await client.models() if row.parent]
+            if not named:
+                raise NoAdaptersError("The engine cannot change adapters while it runs.")
+        if client is not self.engine.client:
+            raise NoAdaptersError("The engine was restarted meanwhile: try again.")
+        self._adapter = name
+        self.engine.options = replace(
+            self.engine.options, adapter=None if folder is None else str(folder)
+        )
+        self._stand(replace(self.status, model=replace(model, adapter=adapter)))
+        await self._forget_others(name)
+        return remark
+
+    async def _forget_others(self, name: str) -> None:
+        """Keep the adapter and those used before it, so that going back costs nothing."""
+        self._loaded = [
+            *(other for other in self._loaded if other != name),
+            *([name] if name else []),
+        ]
+        while len(self._loaded) > _KEPT_ADAPTERS:
+            with contextlib.suppress(VlmchatError):
+                await self.client.unload_adapter(self._loaded.pop(0))
 
     @property
     def client(self) -> "EngineClient":
@@ -294,6 +362,7 @@ class LocalKeeper(_Keeper):
         """
         self._again.clear()
         self._unload.clear()
+        self._adapter, self._loaded = None, []
         self._stand(EngineStatus("starting", "Starting the engine"))
         try:
             await self.engine.start()

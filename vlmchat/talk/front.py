@@ -150,6 +150,20 @@ class Front(Protocol):
             JobError: there is no such job.
         """
 
+    def open_adapters(self) -> None:
+        """Show the adapters on the shelf, and let the person take one."""
+
+    async def open_judging(self, name: str, files: Sequence[Path]) -> None:
+        """Let the person judge the answers with and without an adapter.
+
+        Args:
+            name: of the adapter; empty for the one that is on, else the newest.
+            files: of questions; without any, those that its run held back.
+
+        Raises:
+            VlmchatError: there is no such adapter, no question, or it does not fit.
+        """
+
     def open_log(self) -> None:
         """Show the end of the engine's log."""
 

@@ -124,6 +124,18 @@ class Openers(Screen[None]):
 
         open_jobs(self.chat, name)
 
+    def open_adapters(self) -> None:
+        """Show the adapters on the shelf, and let the person take one."""
+        from vlmchat.tui.screens.adapters import open_shelf
+
+        open_shelf(self.chat)
+
+    async def open_judging(self, name: str, files: "Sequence[Path]") -> None:
+        """Let the person judge the answers with and without an adapter."""
+        from vlmchat.tui.screens.judging import open_judging
+
+        await open_judging(self.chat, name, files)
+
     def open_log(self) -> None:
         """Show the end of the engine's log."""
         from vlmchat.tui.screens.pager import LogPager
