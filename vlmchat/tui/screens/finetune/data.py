@@ -62,6 +62,7 @@ class DataScreen(StepScreen):
         super().__init__(chat, "finetune-data")
         self.flow = flow
         self.reading = False
+        self._cancelling = False
         self._place = 0
         self._listed = False
         self._left_out: list[LeftOut] = []
@@ -99,7 +100,7 @@ class DataScreen(StepScreen):
     def action_read(self) -> None:
         """Read the data, again if it was read before."""
         if not self.reading:
-            self.reading = True
+            self.reading, self._cancelling = True, False
             self._told(0)
             self._show_keys()
             self.run_worker(self._read(), group="reading")
@@ -299,7 +300,8 @@ class DataScreen(StepScreen):
 
     def action_leave(self) -> None:
         """Stop reading first; then close."""
-        if self.reading:
+        if self.reading and not self._cancelling:
+            self._cancelling = True
             self.flow.cancel()
         else:
             self.dismiss(False)
