@@ -216,13 +216,11 @@ class RunScreen(StepScreen):
 
     def _do(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do `work` even if this is closed meanwhile; say what it is, and what is wrong with it."""
-        if self._doing:
-            return
         self._doing, self._trouble = what, ""
         self.say(what)
-        self.chat.run_worker(self._done(work), group="jobs")
+        self.chat.run_worker(self._done(what, work), group="jobs")
 
-    async def _done(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _done(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except VlmchatError as error:
@@ -230,7 +228,8 @@ class RunScreen(StepScreen):
             if not self.is_mounted:
                 self.chat.notice(str(error), "error")
         finally:
-            self._doing = ""
+            if self._doing == what:  # else something else was asked for meanwhile
+                self._doing = ""
         if self.is_mounted:
             await self._update(always=True)
 
@@ -244,7 +243,7 @@ class RunScreen(StepScreen):
             request: Request = "resume" if watch.state == "paused" else "pause"
             what = "Going on …" if request == "resume" else "Pausing …"
             self._do(what, lambda: self._ask_trainer(request))
-        elif watch.state in ("paused", "dead", "failed", "prepared"):
+        elif watch.state in ("paused", "dead", "failed", "prepared") and not self._doing:
             self._do("Starting the trainer …", self._start)
 
     def action_stop(self) -> None:
