@@ -262,20 +262,23 @@ def run_ours(order: dict[str, Any], out: Path) -> Side:
 
 def ours(folder: Path, threads: int) -> None:
     """Be the trainer of a job, and note when its model is loaded."""
-    from vlmchat.finetune.job import Job
-    from vlmchat.trainer import run
+    from unittest.mock import patch
+
+    from vlmchat.engine.hardware import Hardware
+    from vlmchat.finetune.job import BaseModelRef, Job
+    from vlmchat.finetune.settings import RunSettings
+    from vlmchat.trainer import base, run
 
     loaded: list[float] = []
-    load = run.load_base
+    load = base.load_base
 
-    def noted(*given: Any) -> Any:  # noqa: ANN401 - whatever it is
-        found = load(*given)
+    def noted(ref: BaseModelRef, settings: RunSettings, hardware: Hardware) -> base.Base:
+        found = load(ref, settings, hardware)
         loaded.append(time.time())
         return found
 
-    run.load_base = noted
     job = Job(folder)
-    with job.hold():
+    with job.hold(), patch.object(run, "load_base", noted):
         if run.run(job, device="cpu", threads=threads):
             sys.exit("our side failed")
     result = {"seconds": time.time() - loaded[0]}
