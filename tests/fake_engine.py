@@ -11,6 +11,7 @@ requests there were.
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -82,6 +83,8 @@ class Script:
         failed: the sentence of a load that fails; empty for none.
         model: the row of ``/v1/models``.
         die_at_start: exit with code 3 before listening.
+        adapters: whether it has the routes that load adapters; one in a folder whose name has
+            ``misfit`` in it does not fit.
     """
 
     replies: list[Reply] = field(default_factory=lambda: [Reply()])
@@ -90,6 +93,7 @@ class Script:
     failed: str = ""
     model: dict[str, Any] = field(default_factory=lambda: deepcopy(MODEL))
     die_at_start: bool = False
+    adapters: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> "Script":
@@ -119,11 +123,14 @@ class FakeEngine:
         self.released = threading.Event()
         self._shown = 0
         self.port = 0
+        self.adapters: dict[str, str] = {}
+        self.first = self.answers = ""
         self.app = Starlette(
             routes=[
                 Route("/health", self._health),
                 Route("/v1/models", self._models),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                *(_adapter_routes(self) if self.script.adapters else ()),
             ]
         )
 
@@ -158,18 +165,51 @@ class FakeEngine:
                 status_code=503,
             )
         return JSONResponse(
-            {"stage": "ready", "text": "Ready", "done": 0, "total": 0, "model": script.model}
+            {"stage": "ready", "text": "Ready", "done": 0, "total": 0, "model": self.row()}
         )
 
     async def _models(self, request: Request) -> Response:
         if refused := self._refused(request):
             return refused
-        return JSONResponse({"object": "list", "data": [self.script.model]})
+        rows = [self.row(name) for name in self.adapters]
+        return JSONResponse({"object": "list", "data": [self.script.model, *rows]})
+
+    def row(self, adapter: str | None = None) -> dict[str, Any]:
+        """Return the model as it is without being asked for, or with an adapter."""
+        name, model = self.first if adapter is None else adapter, self.script.model
+        if not name:
+            return model
+        meta = {**model["meta"], "adapter": f"{name}@{digest(Path(self.adapters[name]))}"}
+        known = {} if adapter is None else {"id": name, "parent": model["id"]}
+        return {**model, **known, "meta": meta}
+
+    def begin_with(self, adapter: str) -> None:
+        self.first = Path(adapter).name
+        self.adapters[self.first] = adapter
+
+    async def load(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        body = await request.json()
+        if "misfit" in body["lora_path"]:
+            return JSONResponse({"error": {"message": "It does not fit [x]."}}, 400)
+        self.adapters[body["lora_name"]] = body["lora_path"]
+        return JSONResponse({**self.row(body["lora_name"]), "remark": "A remark [y]."})
+
+    async def unload(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        self.adapters.pop((await request.json())["lora_name"])
+        return JSONResponse({})
 
     async def _chat(self, request: Request) -> Response:
         if refused := self._refused(request):
             return refused
         self.requests.append(await request.json())
+        wanted = self.requests[-1].get("model", self.first)
+        self.answers = (
+            self.row(wanted)["meta"].get("adapter", "") if wanted in self.adapters else ""
+        )
         asked = len(self.requests)
         if self.seen is not None:
             asked = 1 + (int(self.seen.read_text()) if self.seen.exists() else 0)
@@ -206,8 +246,22 @@ class FakeEngine:
             "prompt_tokens_details": {"cached_tokens": 0},
         }
         yield _event({"choices": [choice]})
-        yield _event({"choices": [], "usage": usage, "timings": reply.timings})
+        told = {"vlmchat": {"adapter": self.answers}} if self.script.adapters else {}
+        yield _event({"choices": [], "usage": usage, "timings": reply.timings, **told})
         yield "data: [DONE]\n\n"
+
+
+def _adapter_routes(engine: FakeEngine) -> list[Route]:
+    return [
+        Route("/v1/load_lora_adapter", engine.load, methods=["POST"]),
+        Route("/v1/unload_lora_adapter", engine.unload, methods=["POST"]),
+    ]
+
+
+def digest(adapter: Path) -> str:
+    """Return what stands behind the name of an adapter."""
+    data = (adapter / "adapter_model.safetensors").read_bytes()
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def _pieces(reply: Reply) -> Iterator[str]:
@@ -256,6 +310,8 @@ def main() -> None:
         print("fake engine cannot start", file=sys.stderr)
         sys.exit(3)
     engine = FakeEngine(script, os.environ.get("VLMCHAT_ENGINE_TOKEN"), path.with_suffix(".seen"))
+    if script.adapters and "--adapter" in sys.argv:
+        engine.begin_with(sys.argv[sys.argv.index("--adapter") + 1])
     server, listener = _server(engine)
 
     def end_with_parent() -> None:

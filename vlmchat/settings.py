@@ -85,7 +85,7 @@ class EngineSettings(_Group):
     """Where the local engine computes."""
 
     adapter: NonEmpty | None = Field(default=None, json_schema_extra=_RESTART)
-    """Folder of a PEFT adapter to lay over the model."""
+    """Name of an adapter on the shelf, or folder of a PEFT adapter, to lay over the model."""
 
     url: NonEmpty | None = Field(default=None, title="Address", json_schema_extra=_RESTART)
     """Address of an OpenAI-compatible server to use instead of the local engine."""
@@ -296,12 +296,14 @@ class Settings(BaseSettings):
     def engine_options(self) -> "EngineOptions":
         """Return how the local engine is started."""
         from vlmchat.client.supervisor import EngineOptions
+        from vlmchat.models.adapter import find_adapter
 
+        adapter = self.engine.adapter
         return EngineOptions(
             self.engine.model,
             self.engine.quant,
             self.engine.device,
-            self.engine.adapter,
+            str(find_adapter(adapter)) if adapter else None,
             max_pixels=self.media.max_pixels,
             max_bytes=self.media.max_bytes,
         )

@@ -48,8 +48,6 @@ async def test_on_and_off_and_what_is_wrong(tmp_path: Path) -> None:
     async with chatting(by_model(tmp_path, **scripts)) as chat:
         await chat.ready()
         first = chat.local
-        await chat.ask("/adapter")
-        await chat.until(lambda: any("There is no adapter" in note for note in chat.notices()))
         await chat.ask(f"/adapter {tmp_path / 'nowhere'}")
         await chat.until(chat.errors)
         assert "does not exist" in chat.errors()[0] and chat.local is first
@@ -60,10 +58,6 @@ async def test_on_and_off_and_what_is_wrong(tmp_path: Path) -> None:
             await chat.ask(written)
             await chat.until(lambda: chat.local.engine.options.adapter == str(folder))
         await chat.ready()
-        await chat.ask("/adapter")
-        await chat.until(
-            lambda: any(f"adapter: {folder}" in note.replace("\n", "") for note in chat.notices())
-        )
         await chat.ask("/adapter off")
         await chat.until(lambda: chat.local.engine.options.adapter is None)
         await chat.ask("Still there?")

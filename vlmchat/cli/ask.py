@@ -73,7 +73,7 @@ def ask(
             model=model,
             quant=quant,
             device=device,
-            adapter=str(adapter) if adapter else None,
+            adapter=adapter or None,
             url=engine_url,
             api_key=api_key,
         ),

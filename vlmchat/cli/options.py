@@ -1,6 +1,5 @@
 """Options that several subcommands share."""
 
-from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import typer
@@ -17,7 +16,8 @@ Device: TypeAlias = Annotated[
     Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Device of the local engine.")
 ]
 Adapter: TypeAlias = Annotated[
-    Path | None, typer.Option(help="Folder of a PEFT adapter for the local engine.")
+    str | None,
+    typer.Option(help="Adapter for the local engine: its name on the shelf, or a PEFT folder."),
 ]
 EngineUrl: TypeAlias = Annotated[
     str | None,

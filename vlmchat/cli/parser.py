@@ -7,10 +7,12 @@ import typer
 
 from vlmchat import __version__
 from vlmchat.cli import (
+    adapters,
     ask,
     chats,
     demo_pictures,
     doctor,
+    finetune,
     inspect,
     models,
     options,
@@ -66,7 +68,7 @@ def chat(
             model=model,
             quant=quant,
             device=device,
-            adapter=str(adapter) if adapter else None,
+            adapter=adapter or None,
             engine_url=engine_url,
             api_key=api_key,
             system=system,
@@ -94,8 +96,10 @@ def build() -> typer.Typer:
         chats,
         prompts,
         replay,
+        finetune,
         serve,
         models,
+        adapters,
         demo_pictures,
         doctor,
     ):

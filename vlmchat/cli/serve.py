@@ -41,12 +41,13 @@ def serve(
             f"Other machines could reach the engine at {host}: give --api-key, "
             "or listen on 127.0.0.1."
         )
+    from vlmchat.models.adapter import find_adapter
     from vlmchat.settings import load_settings
 
     command = [sys.executable, "-m", "vlmchat.engine", "--host", host, "--port", str(port)]
     command += ["--quant", quant or "auto", "--device", device or "auto"]
     command += ["--model", model] if model else []
-    command += ["--adapter", str(adapter)] if adapter else []
+    command += ["--adapter", str(find_adapter(adapter))] if adapter else []
     limits = load_settings().media
     command += ["--max-pixels", str(limits.max_pixels), "--max-bytes", str(limits.max_bytes)]
     for root in media_root or ():

@@ -93,7 +93,7 @@ def watch(
         model=model,
         quant=quant,
         device=device,
-        adapter=str(adapter) if adapter else None,
+        adapter=adapter or None,
         url=engine_url,
         api_key=api_key,
     )

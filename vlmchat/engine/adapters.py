@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 
 from vlmchat.errors import ModelError, VlmchatError
 from vlmchat.finetune.job import BaseModelRef
-from vlmchat.finetune.shelf import read_folder
-from vlmchat.models.adapter import CONFIG, WEIGHTS, check_adapter
+from vlmchat.finetune.shelf import DIGITS, read_folder
+from vlmchat.models.adapter import CONFIG, PROMPTS, WEIGHTS, check_adapter
 from vlmchat.models.catalogue import lookup
 from vlmchat.models.resolve import ModelFolder
 from vlmchat.text import visible_line
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from vlmchat.engine.loading import LoadedModel
 
 _Module = TypeVar("_Module", bound=torch.nn.Module)
-# These are rows before the prompt; what they were computed from is not needed any more.
-PROMPTS = ("PROMPT_TUNING", "P_TUNING")
 _OTHER_PROMPTS = ("PREFIX_TUNING", "MULTITASK_PROMPT_TUNING", "CPT", "ADAPTION_PROMPT", "CARTRIDGE")
 # Such layers begin by changing the weights of the base; what was learned fits only what is left.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "mica")
@@ -38,7 +36,6 @@ _CACHED = re.compile(r"models--(.+?)--([^/\\]+)[/\\]snapshots[/\\]")
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 # What PyTorch says of weights that are to be put where others were.
 _MISMATCH = re.compile(r"size mismatch for (\S+): .*?Size\((\[.*?\])\).*?Size\((\[.*?\])\)", re.S)
-_DIGITS = 12
 
 
 def wear(base: "LoadedModel", name: str, path: Path) -> "LoadedModel":
@@ -69,7 +66,7 @@ def wear(base: "LoadedModel", name: str, path: Path) -> "LoadedModel":
         builder = builder.behind(_lay_prompt(model, weights, shown))
     else:
         _lay_layers(model, path, weights, shown)
-    digest = hashlib.sha256(data).hexdigest()[:_DIGITS]
+    digest = hashlib.sha256(data).hexdigest()[:DIGITS]
     return replace(
         base,
         model=model.eval(),
@@ -141,8 +138,8 @@ def check_base(made_for: BaseModelRef, served: ModelFolder, name: str) -> str:
     old, new = made_for.revision, served.revision
     if wanted and there and old and new and old != new:
         return (
-            f"The adapter “{name}” was made on revision {visible_line(old[:_DIGITS])} of this "
-            f"model, and this is {visible_line(new[:_DIGITS])}: it may answer differently."
+            f"The adapter “{name}” was made on revision {visible_line(old[:DIGITS])} of this "
+            f"model, and this is {visible_line(new[:DIGITS])}: it may answer differently."
         )
     return ""
 
@@ -188,6 +185,7 @@ def _lay_layers(model: Any, path: Path, weights: dict[str, torch.Tensor], name: 
         ModelError: the model has no such layers, or they have other shapes.
     """
     from peft import PeftConfig, PeftModel
+    from peft.utils.other import ModulesToSaveWrapper
     from peft.utils.save_and_load import set_peft_model_state_dict
 
     trained = [(it, it.requires_grad) for it in model.parameters()]
@@ -206,6 +204,9 @@ def _lay_layers(model: Any, path: Path, weights: dict[str, torch.Tensor], name: 
     empty = [key for key, value in model.named_parameters() if value.is_meta]
     if empty:
         raise ModelError(_misfit(name, f"it says nothing about {_layer(empty[0])}"))
+    for module in model.modules():  # weights that are assigned come as they were saved
+        if isinstance(module, ModulesToSaveWrapper):
+            module.modules_to_save.to(model.dtype)
     tuned.base_model._cast_adapter_dtype(adapter_name="default", autocast_adapter_dtype=True)
     del model.peft_config  # PEFT's note that a model has been through its hands
 

@@ -23,10 +23,12 @@ from vlmchat.finetune.events import Ended, Event, Step, Validation, valid
 from vlmchat.finetune.files import JobError, safe_name, take_name, told, write_whole
 from vlmchat.finetune.job import BaseModelRef, Job
 from vlmchat.finetune.settings import RunSettings, from_table, to_table
-from vlmchat.models.adapter import CONFIG, WEIGHTS, check_adapter
+from vlmchat.models.adapter import CONFIG, SHELF, WEIGHTS, check_adapter
 
 CARD = "vlmchat.toml"
 VERSION = 1
+# Of the hash of the weights, in what a reply says of its adapter (``name@hash``).
+DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Adapter:
 
 def adapters_dir() -> Path:
     """Return the folder of all adapters, created if missing."""
-    folder = paths.data_dir() / "adapters"
+    folder = paths.data_dir() / SHELF
     with told(f"The folder {folder} cannot be made"):
         folder.mkdir(mode=0o700, exist_ok=True)
     return folder
@@ -115,6 +117,19 @@ def read_folder(folder: Path) -> Adapter:
         JobError: its card or its configuration is damaged.
     """
     return _read(folder)
+
+
+def digest_of(adapter: Adapter) -> str:
+    """Return the hash of an adapter's weights as replies give it; blocking, empty if unreadable."""
+    try:
+        return (adapter.card.sha256 or _hash(adapter.folder / WEIGHTS))[:DIGITS]
+    except OSError:
+        return ""
+
+
+def with_digest(digest: str) -> Adapter | None:
+    """Return the adapter whose weights have this hash, as replies give it; blocking."""
+    return next((one for one in list_adapters() if digest and digest_of(one) == digest), None)
 
 
 def adopt(job: Job, name: str = "") -> Adapter:

@@ -1,12 +1,13 @@
-"""Another model, quantization or device in the middle of a conversation.
+"""Another model, quantization, device or adapter in the middle of a conversation.
 
-A new keeper takes the place of the present one; the conversation and the queue stay.
+A new keeper takes the place of the present one; the conversation and the queue stay. Another
+adapter alone is laid over the model that runs.
 """
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.errors import NoAdaptersError, UsageError, VlmchatError
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, StatusChanged
 from vlmchat.text import visible_line
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 OFF = "off"
+_DOWN = ("failed", "unloaded")
 REMOTE_REASON = "the server at the other end decides that: restart it there with other options"
 
 
@@ -73,14 +75,15 @@ class EngineChanger:
     ) -> None:
         """Replace the engine by one with these options; ``None`` keeps an option.
 
-        What is being answered is stopped, and stays. The work is done in the background; what goes
-        wrong there is told as a notice.
+        What is being answered is stopped, and stays; where only the adapter is another one, it
+        goes on with the one it was begun with. The work is done in the background; what goes wrong
+        there is told as a notice.
 
         Args:
             model: as in the settings, or ``auto``; with a remote engine one of its models.
             quant: ``auto``, ``none``, ``8bit`` or ``4bit``.
             device: ``auto``, ``cpu`` or ``cuda``.
-            adapter: its folder; empty for none.
+            adapter: its name on the shelf, or its folder; empty for none.
 
         Raises:
             UsageError: an option has no such value, or the engine is not ours to change.
@@ -136,7 +139,7 @@ class EngineChanger:
             # An adapter fits the model it was trained on, and no other.
             wanted = with_engine(wanted, {"adapter": None})
             dropped = old.adapter
-        if wanted.engine == old and self._session.engine.status.stage != "failed":
+        if wanted.engine == old and self._session.engine.status.stage not in _DOWN:
             if not quietly:
                 self._notice("That is what the engine runs with already.", "note")
             return False
@@ -147,8 +150,38 @@ class EngineChanger:
                 "note",
             )
         self._wanted = wanted
-        self._spawn(self._replace(wanted))
+        only_adapter = wanted.engine.model_copy(update={"adapter": old.adapter}) == old
+        ready = self._session.engine.status.stage == "ready"
+        in_place = only_adapter and ready and present is self.settings
+        self._spawn(self._lay(wanted) if in_place else self._replace(wanted))
         return True
+
+    async def _lay(self, wanted: "Settings") -> None:
+        """Lay another adapter over the running model; where that cannot be, replace the engine."""
+        from vlmchat.models.adapter import find_adapter
+
+        name = wanted.engine.adapter
+        async with self._one_at_a_time:
+            if wanted is not self._wanted:
+                return  # something else was asked for meanwhile
+            try:
+                folder = await asyncio.to_thread(find_adapter, name) if name else None
+                remark = await self._session.engine.use_adapter(folder)
+            except NoAdaptersError:
+                pass
+            except VlmchatError as error:
+                self._wanted = None
+                self._notice(str(error), "error")
+                return
+            else:
+                self.settings, self._good = wanted, wanted.engine
+                shown = visible_line(folder.name) if folder else ""
+                with_it = f"with the adapter “{shown}”" if shown else "without an adapter"
+                self._notice(f"The model answers {with_it} from here on.", "note")
+                if remark:
+                    self._notice(remark, "note")
+                return
+        await self._replace(wanted)
 
     async def _replace(self, wanted: "Settings") -> None:
         assert self.make is not None
@@ -216,7 +249,7 @@ class EngineChanger:
         """
         return [model.id for model in await self._session.engine.client.models()]
 
-    def _watch(self, engine: EngineKeeper, options: "EngineSettings") -> None:
+    def _watch(self, engine: EngineKeeper, begun: "EngineSettings") -> None:
         """Remember what came up, and say how to go back when something did not."""
         told = False
 
@@ -224,6 +257,7 @@ class EngineChanger:
             nonlocal told
             if self._session.engine is not engine:
                 return
+            options = self.settings.engine if self.settings else begun
             if isinstance(event, EngineFailed):
                 good = self._good
                 if not event.died and not told and good is not None and good != options:

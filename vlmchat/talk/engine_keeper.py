@@ -8,13 +8,13 @@ import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from vlmchat.client.protocol import EngineStatus, ModelInfo
-from vlmchat.errors import EngineError, VlmchatError
+from vlmchat.errors import EngineError, NoAdaptersError, VlmchatError
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # An engine that dies again so soon after it was restarted would only go on dying.
 RESTART_WINDOW_SECONDS = 60.0
+_KEPT_ADAPTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,21 @@ class EngineKeeper(Protocol):
         """The model that answers, once known."""
 
     @property
+    def adapter(self) -> str | None:
+        """The adapter to ask for; empty asks for none, ``None`` leaves it to the engine."""
+
+    async def use_adapter(self, folder: Path | None) -> str:
+        """Have questions from here on answered with another adapter, or with none.
+
+        Returns:
+            A sentence that the person should see; may be empty.
+
+        Raises:
+            NoAdaptersError: the engine cannot do that while it runs.
+            VlmchatError: the adapter does not fit; nothing has changed.
+        """
+
+    @property
     def whereabouts(self) -> Mapping[str, str]:
         """What must be known to find the engine again: its address, an adapter's folder."""
 
@@ -96,6 +112,9 @@ class EngineKeeper(Protocol):
 
     def restart(self) -> None:
         """Bring the engine up again, now."""
+
+    async def unload(self, sentence: str) -> None:
+        """End the engine until it is asked to restart, if it is ours; `sentence` says why."""
 
     def log_tail(self) -> str:
         """Return the last lines of the engine's log."""
@@ -141,6 +160,13 @@ class _Keeper(ABC):
         return self.status.model
 
     @property
+    def adapter(self) -> str | None:
+        return None
+
+    async def use_adapter(self, folder: Path | None) -> str:
+        raise NoAdaptersError("This engine cannot change adapters while it runs.")
+
+    @property
     def whereabouts(self) -> Mapping[str, str]:
         return {}
 
@@ -160,6 +186,9 @@ class _Keeper(ABC):
 
     def restart(self) -> None:
         self._again.set()
+
+    async def unload(self, sentence: str) -> None:  # noqa: B027 - there is no process of ours
+        """Do nothing."""
 
     def _tell(self, event: EngineEvent) -> None:
         for listener in self._listeners:
@@ -222,6 +251,54 @@ class LocalKeeper(_Keeper):
         self.engine = engine
         self._clock = clock
         self._last_restart = float("-inf")
+        self._unload = asyncio.Event()
+        self._unloaded = asyncio.Event()
+        self._why_unloaded = ""
+        self._adapter: str | None = None
+        self._loaded: list[str] = []
+
+    @property
+    def adapter(self) -> str | None:
+        """The adapter to ask for; empty asks for none, ``None`` is what the engine began with."""
+        return self._adapter
+
+    async def use_adapter(self, folder: Path | None) -> str:
+        """Have questions from here on answered with another adapter, or with none.
+
+        It is loaded beside the model while answers go on, and a restarted engine begins with it.
+        """
+        model, client = self.status.model, self.client
+        if model is None:
+            raise NoAdaptersError("The engine is not ready yet: wait a moment.")
+        adapter, remark, name = "", "", ""
+        if folder is not None:
+            name = folder.name
+            made = await client.load_adapter(name, folder, replace=True)
+            adapter, remark = made.model.adapter, made.remark
+        elif model.adapter or self.engine.options.adapter:
+            # Only where adapters have names of their own, the model's name means it without one.
+            named = [row for row in await client.models() if row.parent]
+            if not named:
+                raise NoAdaptersError("The engine cannot change adapters while it runs.")
+        if client is not self.engine.client:
+            raise NoAdaptersError("The engine was restarted meanwhile: try again.")
+        self._adapter = name
+        self.engine.options = replace(
+            self.engine.options, adapter=None if folder is None else str(folder)
+        )
+        self._stand(replace(self.status, model=replace(model, adapter=adapter)))
+        await self._forget_others(name)
+        return remark
+
+    async def _forget_others(self, name: str) -> None:
+        """Keep the adapter and those used before it, so that going back costs nothing."""
+        self._loaded = [
+            *(other for other in self._loaded if other != name),
+            *([name] if name else []),
+        ]
+        while len(self._loaded) > _KEPT_ADAPTERS:
+            with contextlib.suppress(VlmchatError):
+                await self.client.unload_adapter(self._loaded.pop(0))
 
     @property
     def client(self) -> "EngineClient":
@@ -254,12 +331,25 @@ class LocalKeeper(_Keeper):
             await asyncio.sleep(0.05)
         return False
 
+    async def unload(self, sentence: str) -> None:
+        """End the engine, so that its memory is free, until it is asked to restart."""
+        if self.engine.pid is None:
+            return
+        self._why_unloaded = sentence
+        self._unloaded.clear()
+        self._unload.set()
+        await self._unloaded.wait()
+
     async def run(self) -> None:
         """Keep the engine until cancelled, then end it."""
         try:
             while True:
                 if await self._one_life():
                     continue
+                if self._unload.is_set():
+                    await self.engine.stop()
+                    self._stand(EngineStatus("unloaded", self._why_unloaded))
+                self._unloaded.set()
                 await self._asked_again()
         finally:
             await self.engine.stop()
@@ -271,6 +361,8 @@ class LocalKeeper(_Keeper):
             Whether to start it again at once.
         """
         self._again.clear()
+        self._unload.clear()
+        self._adapter, self._loaded = None, []
         self._stand(EngineStatus("starting", "Starting the engine"))
         try:
             await self.engine.start()
@@ -280,13 +372,14 @@ class LocalKeeper(_Keeper):
         watching = asyncio.create_task(self._watch())
         dying = asyncio.create_task(self.engine.exited())
         asked = asyncio.create_task(self._asked_again())
+        leaving = asyncio.create_task(self._unload.wait())
         try:
-            await asyncio.wait((dying, asked), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((dying, asked, leaving), return_when=asyncio.FIRST_COMPLETED)
             if asked.done():
                 return True
-            return self._died(dying.result())
+            return not leaving.done() and self._died(dying.result())
         finally:
-            for task in (watching, dying, asked):
+            for task in (watching, dying, asked, leaving):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task

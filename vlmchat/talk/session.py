@@ -442,14 +442,17 @@ class ChatSession:
         began = time.perf_counter()
         first = began
         model = self.engine.model
-        # A model is named only to servers that have several; ours has one.
-        name = model.id if model and self.engine.kind == "remote" else ""
+        adapter = current.asked.adapter
+        # Ours has one model, which is named where its adapter is not wanted.
+        named = self.engine.kind == "remote" or adapter is not None
+        name = model.id if model and named else ""
         stream = self.engine.client.chat(
             self._messages(current),
             current.asked.sampling,
             name,
             going_on=current.going_on,
             videos=bool(model and model.video),
+            adapter=adapter,
         )
         text = turn.text
         async with contextlib.aclosing(stream) as events:

@@ -61,8 +61,8 @@ def _kto(rated: RatedReplies, link: Link) -> Iterator[_Row]:
     for entry in rated.replies:
         good = rated.good(entry)
         if good or rated.bad(entry):
-            prompt, images = _typed(rated.prompt(entry), link)
-            completion, more = _typed([entry.message], link)
+            prompt, images = typed(rated.prompt(entry), link)
+            completion, more = typed([entry.message], link)
             yield {
                 "prompt": prompt,
                 "completion": completion,
@@ -75,17 +75,17 @@ def _kto(rated: RatedReplies, link: Link) -> Iterator[_Row]:
 def _preference(rated: RatedReplies, link: Link) -> Iterator[_Row]:
     for entry in rated.replies:
         for other in rated.worse(entry):
-            prompt, images = _typed(rated.prompt(entry), link)
+            prompt, images = typed(rated.prompt(entry), link)
             yield {
                 "prompt": prompt,
-                "chosen": _typed([entry.message], link)[0],
-                "rejected": _typed([other.message], link)[0],
+                "chosen": typed([entry.message], link)[0],
+                "rejected": typed([other.message], link)[0],
                 "images": images,
                 "source": _source(rated, entry) | {"rejected": other.uid},
             }
 
 
-def _typed(messages: Iterable[Message], link: Link) -> tuple[list[_Row], list[str]]:
+def typed(messages: Iterable[Message], link: Link) -> tuple[list[_Row], list[str]]:
     """Return messages with an ``image`` part for each picture, and the pictures in order.
 
     TRL fills the parts from the list; what it does not know (the region that was meant, videos

@@ -1,6 +1,7 @@
 """The command about the adapter that is laid over the model."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
@@ -8,7 +9,6 @@ from vlmchat.talk.commands import completing
 from vlmchat.talk.commands.base import Command, Found
 from vlmchat.talk.commands.engine import remote_reason
 from vlmchat.talk.desktop.pasted import expand, split_words
-from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
     from vlmchat.talk.front import Front
@@ -20,39 +20,55 @@ class Adapter(Command):
     """What was learnt, laid over the model."""
 
     name = "adapter"
+    aliases = ("adapters",)
     help = (
-        "Lay an adapter (a PEFT folder) over the model, which restarts the engine; “off” for none"
+        "Lay an adapter over the model: its name on the shelf, or a PEFT folder; “off” for none; "
+        "without either, shows the shelf"
     )
-    arguments = "[PATH | off]"
+    arguments = "[NAME | PATH | off]"
     prefilled = True
 
-    def available(self, chat: "Front") -> str | None:
-        """Need an engine of ours."""
-        return remote_reason(chat, "adapter")
-
     async def run(self, chat: "Front", argument: str) -> None:
-        """Change it, or say which one it is."""
+        """Change it, or show which there are."""
         if not argument:
-            chat.notice(_present(chat), "note")
-        elif argument.lower() in _OFF:
+            chat.open_adapters()
+            return
+        if reason := remote_reason(chat, "adapter"):
+            raise UsageError(reason)
+        if argument.lower() in _OFF:
             chat.change_engine(adapter="")
         else:
-            chat.change_engine(adapter=await asyncio.to_thread(_folder, argument))
+            chat.change_engine(adapter=await asyncio.to_thread(_named, argument))
 
     def completions(self, chat: "Front", argument: str) -> Found:
-        """Offer folders once a path is begun."""
-        return completing.adapters(argument, dict)
+        """Offer what is on the shelf, and folders once a path is begun."""
+        return completing.adapters(argument, _shelf)
 
 
-def _folder(argument: str) -> str:
-    """Return the folder that `argument` names, absolute; blocking.
+def _shelf() -> Mapping[str, str]:
+    """Return the adapters on the shelf with what tells one from the other; blocking."""
+    from vlmchat.errors import VlmchatError
+    from vlmchat.finetune.describing import line
+    from vlmchat.finetune.shelf import list_adapters
+
+    try:
+        return {adapter.name: line(adapter) for adapter in list_adapters()}
+    except VlmchatError:
+        return {}  # opening the shelf says what is wrong with it
+
+
+def _named(argument: str) -> str:
+    """Return the name on the shelf that `argument` is, else the folder, absolute; blocking.
 
     Raises:
         UsageError: it names several things.
         ModelError: there is no adapter in it.
     """
-    from vlmchat.models.adapter import check_adapter
+    from vlmchat.models.adapter import check_adapter, find_adapter, is_on_shelf
 
+    if is_on_shelf(argument):
+        check_adapter(find_adapter(argument))
+        return argument
     folder = expand(argument)
     if not folder.is_dir():  # whose name may have spaces that nobody quoted
         words = split_words(argument)
@@ -61,13 +77,3 @@ def _folder(argument: str) -> str:
         folder = expand(words[0])
     check_adapter(folder)
     return str(folder.absolute())
-
-
-def _present(chat: "Front") -> str:
-    settings = chat.engine_changer.settings
-    asked = settings.engine.adapter if settings else None
-    model = chat.session.engine.model
-    if asked is None:
-        return "There is no adapter over the model: /adapter PATH lays one over it."
-    loaded = f" (loaded: {visible_line(model.adapter)})" if model and model.adapter else ""
-    return f"adapter: {visible_line(asked)}{loaded}. /adapter off goes on without it."

@@ -21,12 +21,14 @@ class Asked:
         sampling: the parameters that are sent.
         system: the system prompt that is sent.
         continued_from: characters of the answer that were there already.
+        adapter: that is asked for, as `EngineKeeper.adapter`.
     """
 
     engine: Mapping[str, Any]
     sampling: Sampling
     system: str
     continued_from: int = 0
+    adapter: str | None = None
 
     def made(self, answer: Reply) -> Provenance:
         """Return what produced `answer`, which has ended somehow."""
@@ -64,4 +66,5 @@ def asked_of(engine: EngineKeeper, sampling: Sampling, system: str, begun: str) 
         facts = {name: getattr(model, name) for name in _FACTS}
         # An engine that tells its number format tells all; of others, empty means unknown.
         known |= {name: fact for name, fact in facts.items() if fact or model.dtype}
-    return Asked({**known, **engine.whereabouts}, sampling, system, len(begun))
+    found = {**known, **engine.whereabouts}
+    return Asked(found, sampling, system, len(begun), engine.adapter)
