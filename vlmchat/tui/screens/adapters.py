@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from vlmchat.models.progress import Progress
     from vlmchat.tui.screens.chat import ChatScreen
 
-_KEYS = "Enter uses · o off · r rename · d delete · x export · m merge · Esc closes"
+_KEYS = "Enter uses it · o off · r rename · d delete · x export · m merge"
 _EMPTY = "No adapter yet: fine-tuning makes one; /adapter PATH uses one from elsewhere."
-# Cells of each column at most; the last one is what a narrow terminal cuts.
-_MOST = (20, 14, 14, 6, 8, 10)
+# Cells of each column at most; a narrow terminal has no room for the last one.
+_MOST = (20, 13, 13, 5, 7, 10)
+_WIDE = 96
 _Asked: TypeAlias = Literal["rename", "export", "merge"]
 _QUESTIONS: dict[_Asked, str] = {
     "rename": "New name",
@@ -51,7 +52,13 @@ class AdapterShelf(ModalScreen[None]):
     DEFAULT_CSS = """
     AdapterShelf {
         #shelf-dialog { width: 96%; max-width: 110; }
-        #shelf-head { height: 1; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
+        #shelf-head {
+            height: 1;
+            padding-left: 2;
+            color: $muted;
+            text-wrap: nowrap;
+            text-overflow: ellipsis;
+        }
         OptionList { height: 2fr; text-wrap: nowrap; text-overflow: ellipsis; }
         #shelf-about {
             height: 3fr;
@@ -86,7 +93,7 @@ class AdapterShelf(ModalScreen[None]):
             dialog.border_subtitle = _KEYS
             yield Static("", id="shelf-head", markup=False)
             yield OptionList()
-            with VerticalScroll(id="shelf-about", can_focus=False):
+            with VerticalScroll(id="shelf-about", classes="pager-body"):
                 yield Static("", id="shelf-facts", markup=False)
             yield Input(compact=True, select_on_focus=False)
             yield Static("Looking …", id="shelf-said", markup=False)
@@ -121,7 +128,7 @@ class AdapterShelf(ModalScreen[None]):
         wanted = name or next((row.name for row in self._rows if row.on), "")
         widths = self._widths()
         head = ("name", *COLUMNS)
-        self.query_one("#shelf-head", Static).update(Content("  " + _cells(head, widths)))
+        self.query_one("#shelf-head", Static).update(Content(_cells(head, widths)))
         lines = self.query_one(OptionList)
         lines.set_options([Option(self._line(row, widths)) for row in self._rows])
         names = [row.name for row in self._rows]
@@ -134,14 +141,15 @@ class AdapterShelf(ModalScreen[None]):
     def _widths(self) -> list[int]:
         table = [("name", *COLUMNS), *((visible_line(r.name), *r.columns) for r in self._rows)]
         columns = zip(*table, strict=True)
-        return [
+        widths = [
             min(most, max(map(cell_len, column)))
             for most, column in zip(_MOST, columns, strict=True)
         ]
+        return widths if self.size.width >= _WIDE else widths[:-1]
 
     def _line(self, row: ShelfRow, widths: list[int]) -> Content:
         cells = _cells((visible_line(row.name), *row.columns), widths)
-        return Content.styled(("● " if row.on else "  ") + cells, "bold" if row.on else "")
+        return Content.styled(("● " if row.on else "○ ") + cells, "bold" if row.on else "")
 
     @on(OptionList.OptionHighlighted)
     def _moved(self) -> None:
@@ -333,6 +341,6 @@ def _cells(texts: tuple[str, ...], widths: list[int]) -> str:
         set_cell_size(
             text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…", width
         )
-        for text, width in zip(texts, widths, strict=True)
+        for text, width in zip(texts, widths, strict=False)
     ]
     return "  ".join(cells).rstrip()
