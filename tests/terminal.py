@@ -17,6 +17,7 @@ KEYS = {
     "escape": "\x1b",
     "ctrl+j": "\n",
     "ctrl+o": "\x0f",
+    "ctrl+c": "\x03",
     "ctrl+q": "\x11",
     "ctrl+b": "\x02",
     "ctrl+f": "\x06",
@@ -38,9 +39,17 @@ class Terminal:
         home: its folders.
         columns: width of the screen.
         rows: height of the screen.
+        program: the module that is run.
     """
 
-    def __init__(self, *arguments: object, home: Path, columns: int = 100, rows: int = 30) -> None:
+    def __init__(
+        self,
+        *arguments: object,
+        home: Path,
+        columns: int = 100,
+        rows: int = 30,
+        program: str = "vlmchat.cli.main",
+    ) -> None:
         self._screen = pyte.Screen(columns, rows)
         self._emulator = pyte.ByteStream(self._screen)
         environment = {
@@ -51,7 +60,7 @@ class Terminal:
         }
         self.child = pexpect.spawn(
             sys.executable,
-            ["-m", "vlmchat.cli.main", *map(str, arguments)],
+            ["-m", program, *map(str, arguments)],
             env=environment,
             dimensions=(rows, columns),
             timeout=None,

@@ -210,24 +210,22 @@ def export(
     if every and kind != "sft":
         raise UsageError("--every-reply is for --format sft.")
     with _opened() as store:
-        conversations = _chosen(store, ids or [])
-        if not conversations:
+        chosen = conversations(store, ids or [])
+        if not chosen:
             raise UsageError("There is no conversation to export.")
         if out != "-":
             path = Path(out).expanduser()
             options = {"force": force, "every": every}
             shown = views() if kind == "html" else None
             try:
-                done = writing.export_to(
-                    path, kind, conversations, media=media, views=shown, **options
-                )
+                done = writing.export_to(path, kind, chosen, media=media, views=shown, **options)
             except writing.FileExistsAlreadyError as error:
                 raise UsageError(f"{error} --force replaces it.") from None
             _note(str(done))
             return
         if media == "beside":
             raise UsageError("Media beside need a file to lie beside: --out FILE.")
-        _to_stdout(kind, conversations, every)
+        _to_stdout(kind, chosen, every)
 
 
 def _by_suffix(out: str) -> "Format":
@@ -237,7 +235,12 @@ def _by_suffix(out: str) -> "Format":
     return next((form for form, own in SUFFIXES.items() if own == suffix), "markdown")
 
 
-def _chosen(store: "Store", ids: Iterable[str]) -> "list[Conversation]":
+def conversations(store: "Store", ids: Iterable[str]) -> "list[Conversation]":
+    """Return those that `ids` name, else all, the archived ones too.
+
+    Raises:
+        UsageError: one of them does not exist.
+    """
     numbers = list(dict.fromkeys(_find(store, text).id for text in ids))
     if not numbers:
         most = 1_000_000

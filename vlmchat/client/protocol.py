@@ -74,7 +74,7 @@ class Finished:
 StreamEvent: TypeAlias = TextDelta | Finished
 
 EngineStage: TypeAlias = Literal[
-    "starting", "downloading", "converting", "loading", "quantizing", "ready", "failed"
+    "starting", "downloading", "converting", "loading", "quantizing", "ready", "failed", "unloaded"
 ]
 
 

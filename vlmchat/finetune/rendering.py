@@ -10,23 +10,19 @@ after the end.
 """
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmchat.chat.messages import (
-    ImagePart,
-    Message,
-    TextPart,
-    VideoPart,
-    numbered,
-)
+from vlmchat.chat.messages import ImagePart, Message, Part, VideoPart, numbered
 from vlmchat.errors import ModelError, UsageError
+from vlmchat.media.prompt_text import IMAGE_TOKEN, image_block
 from vlmchat.media.rules import rules
+from vlmchat.media.sending import frame_parts
+from vlmchat.media.special_tokens import SpecialTokens, unused_char
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 from vlmchat.models.local import read_json
 from vlmchat.models.processor import processor_spec
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from tokenizers import Tokenizer
 
-IMAGE = "<image>"
 _TEMPLATES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
 
@@ -97,15 +92,19 @@ class Renderer:
 
     Args:
         folder: of the model: configuration, tokenizer and chat template.
+        videos: whether the model has learned videos; by default as its architecture says, which
+            is wrong for the demo model only.
 
     Raises:
         ModelError: a file is missing or damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, videos: bool | None = None) -> None:
         self._folder = folder
         self.spec: ProcessorSpec = processor_spec(folder)
         config = read_json(folder / "config.json")
+        learned = config.get("model_type") == "smolvlm"
+        self.videos: bool = learned if videos is None else videos
         text = config.get("text_config")
         limit = text.get("max_position_embeddings") if isinstance(text, dict) else None
         self.context: int = int(limit) if isinstance(limit, int) else 8192
@@ -115,38 +114,39 @@ class Renderer:
 
     # Public -----------------------------------------------------------------------------------
 
-    def render(self, messages: Sequence[Message], trained: Iterable[int] = ()) -> Rendered:
+    def render(
+        self, messages: Sequence[Message], trained: Iterable[int] = (), *, sent: bool = False
+    ) -> Rendered:
         """Return the token ids of `messages`, and which of them are trained on.
 
         Args:
             messages: a whole conversation, as an example has it.
             trained: places of the assistant turns that are learned.
+            sent: the messages are already as `vlmchat.media.sending.as_sent` makes them.
 
         Raises:
             UsageError: the template refuses the messages, or rewrites earlier turns.
         """
-        prepared, plans = self._prepared(messages)
-        mark = _unused_char(
-            part.text for m in prepared for part in m.parts if isinstance(part, TextPart)
-        )
+        prepared, plans = self._prepared(messages, named=sent)
+        mark = unused_char(prepared)
         text = self._render(prepared, mark)
-        if text.count(IMAGE) != len(plans):
+        if text.count(IMAGE_TOKEN) != len(plans):
             raise UsageError("This model's chat template takes no pictures: use text only.")
         spans = [self._answer(prepared, place, text, mark) for place in sorted(set(trained))]
         ids: list[int] = []
         learned: list[bool] = []
         waiting = iter(plans)
-        for start, piece in self._pieces(text):
-            if piece == IMAGE:
+        for start, piece in self._specials.pieces(text):
+            if piece == IMAGE_TOKEN:
                 block = self._block(next(waiting))
                 ids += block
                 learned += [False] * len(block)
-            elif piece in self._special_ids:
-                ids.append(self._special_ids[piece])
+            elif piece in self._specials.ids:
+                ids.append(self._specials.ids[piece])
                 learned.append(_within(start, spans))
             else:
                 self._plain_piece(piece, start, spans, mark, ids, learned)
-        return Rendered(tuple(ids), tuple(learned), self._special_ids[IMAGE], tuple(plans))
+        return Rendered(tuple(ids), tuple(learned), self._specials.ids[IMAGE_TOKEN], tuple(plans))
 
     def count(self, messages: Sequence[Message], trained: Iterable[int] = ()) -> TokenCount:
         """Return how many tokens `messages` are (see `render`)."""
@@ -200,42 +200,26 @@ class Renderer:
         return tokenizer
 
     @cached_property
-    def _special_ids(self) -> dict[str, int]:
+    def _specials(self) -> SpecialTokens:
         found = {
             token.content: index
             for index, token in self._tokenizer.get_added_tokens_decoder().items()
             if token.special
         }
-        if IMAGE not in found:
+        if IMAGE_TOKEN not in found:
             raise ModelError(
-                f"The tokenizer in “{visible_line(self._folder.name)}” has no {IMAGE}: "
+                f"The tokenizer in “{visible_line(self._folder.name)}” has no {IMAGE_TOKEN}: "
                 "choose a SmolVLM."
             )
-        return found
-
-    @cached_property
-    def _names(self) -> list[str]:
-        return sorted(self._special_ids, key=len, reverse=True)
-
-    @cached_property
-    def _specials(self) -> re.Pattern[str]:
-        return re.compile("(" + "|".join(map(re.escape, self._names)) + ")")
-
-    def _pieces(self, text: str) -> Iterator[tuple[int, str]]:
-        """Yield the special tokens of `text` and what is between, each with where it begins."""
-        at = 0
-        for piece in self._specials.split(text):
-            if piece:
-                yield at, piece
-            at += len(piece)
+        return SpecialTokens(found)
 
     def _block(self, plan: TilePlan) -> list[int]:
         ids: list[int] = []
-        for piece in self._specials.split(image_block(plan)):
-            special = self._special_ids.get(piece)
+        for _, piece in self._specials.pieces(image_block(plan)):
+            special = self._specials.ids.get(piece)
             if special is not None:
                 ids.append(special)
-            elif piece:
+            else:
                 ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
         return ids
 
@@ -249,10 +233,9 @@ class Renderer:
         learned: list[bool],
     ) -> None:
         """Add the tokens of a piece between special tokens."""
-        masked = re.compile(f"{mark}(\\d+){mark}")
 
         def plain(text: str) -> str:
-            return masked.sub(lambda match: self._names[int(match.group(1))], text)
+            return self._specials.plain(text, mark)
 
         # Where answers begin and end, in the text without masks; never inside a mask.
         inner = [
@@ -265,32 +248,31 @@ class Renderer:
 
     # Text -------------------------------------------------------------------------------------
 
-    def _prepared(self, messages: Sequence[Message]) -> tuple[list[Message], list[TilePlan]]:
+    def _prepared(
+        self, messages: Sequence[Message], *, named: bool
+    ) -> tuple[list[Message], list[TilePlan]]:
         """Return messages with videos as their frames, and how each picture is cut."""
-        if rules().number_images:
+        if rules().number_images and not named:
             messages = numbered(messages)
         plans: list[TilePlan] = []
         prepared: list[Message] = []
         for message in messages:
             parts: list[Any] = []
             for part in message.parts:
-                parts += _frames(part) if isinstance(part, VideoPart) else (part,)
+                parts += self._frames(part) if isinstance(part, VideoPart) else (part,)
             for part in parts:
                 if isinstance(part, ImagePart):
                     plans.append(plan_tiles(*part.size, self.spec, part.detail))
             prepared.append(Message(message.role, tuple(parts)))
         return prepared, plans
 
+    def _frames(self, part: VideoPart) -> Sequence[Part]:
+        """Return a video as the model is told of it; its frames are planned, not decoded."""
+        frames = [(time, part.media) for time in part.clip.times]
+        return frame_parts(frames, part.clip.duration, videos=self.videos)
+
     def _render(self, messages: Sequence[Message], mark: str, *, opened: bool = False) -> str:
-        rows: list[dict[str, Any]] = []
-        for message in messages:
-            content = [
-                {"type": "text", "text": self._masked(part.text, mark)}
-                if isinstance(part, TextPart)
-                else {"type": "image"}
-                for part in message.parts
-            ]
-            rows.append({"role": message.role, "content": content})
+        rows = self._specials.rows(messages, mark)
         try:
             return self._template.render(
                 messages=rows,
@@ -304,11 +286,6 @@ class Renderer:
                 f"This model's chat template refuses the conversation: {visible_line(str(error))}."
             ) from error
 
-    def _masked(self, text: str, mark: str) -> str:
-        return self._specials.sub(
-            lambda match: f"{mark}{self._names.index(match.group())}{mark}", text
-        )
-
     def _answer(
         self, messages: Sequence[Message], place: int, text: str, mark: str
     ) -> tuple[int, int]:
@@ -321,37 +298,12 @@ class Renderer:
                 "model has to learn cannot be told from the rest."
             )
         tail = whole[len(opening) :]
-        ends = [match.end() for match in self._specials.finditer(tail)]
+        ends = self._specials.ends(tail)
         return len(opening), len(opening) + (ends[-1] if ends else len(tail))
-
-
-def image_block(plan: TilePlan) -> str:
-    """Return the text that stands for a picture cut as `plan` says.
-
-    Source: ``get_image_prompt_string`` in transformers' ``processing_smolvlm.py``.
-    """
-    fake, view = "<fake_token_around_image>", IMAGE * plan.tokens_per_tile
-    rows = "".join(
-        "".join(f"{fake}<row_{r + 1}_col_{c + 1}>{view}" for c in range(plan.cols)) + "\n"
-        for r in range(plan.rows)
-    )
-    return f"{rows}{chr(10) if rows else ''}{fake}<global-img>{view}{fake}"
-
-
-def _frames(part: VideoPart) -> Sequence[Any]:
-    """Return a video as the model is told of it; its frames are planned, not decoded."""
-    from vlmchat.media.video_prompt import video_parts
-
-    return video_parts([(time, part.media) for time in part.clip.times], part.clip.duration)
 
 
 def _within(at: int, spans: Sequence[tuple[int, int]]) -> bool:
     return any(start <= at < end for start, end in spans)
-
-
-def _unused_char(texts: Iterable[str]) -> str:
-    used = set().union(*map(set, texts))
-    return next(char for char in map(chr, range(0xE000, 0x10FFFE)) if char not in used)
 
 
 # The model folder ------------------------------------------------------------------------------

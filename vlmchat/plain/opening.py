@@ -12,6 +12,8 @@ from vlmchat.talk.pictures import medium_of
 from vlmchat.text import visible, visible_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vlmchat.chat.messages import Attachment, ImagePart
     from vlmchat.store.records import Hit, MediaUse, Thread
     from vlmchat.talk.framing import Wish
@@ -267,6 +269,20 @@ class Opening(Base):
         self.out.line(f"Frames of {visible_line(part.media.name)}: {listed}.")
         self.notice(f"{cost}. /frames changes them: {EXAMPLES}.")
 
+    # Fine-tuning ------------------------------------------------------------------------------
+
+    def open_finetune(self, files: "Sequence[Path]" = ()) -> None:
+        """Go through the steps of fine-tuning."""
+        from vlmchat.plain.tuning import finetune
+
+        self.then(finetune(self, files))
+
+    def open_jobs(self, name: str = "") -> None:
+        """List the fine-tuning jobs, or tell of one."""
+        from vlmchat.plain.tuning import jobs
+
+        self.then(jobs(self, name))
+
     # The engine and the program ---------------------------------------------------------------
 
     def list_models(self) -> None:
@@ -309,6 +325,12 @@ class Opening(Base):
         number = await self.choose(len(rows), "Number of the adapter to take") or 0
         if number:
             self.front.change_engine(adapter=rows[number - 1].name)
+
+    async def open_judging(self, name: str, files: "Sequence[Path]") -> None:
+        """Ask which answer is better, with the adapter or without, one question after another."""
+        from vlmchat.plain.judging import judge
+
+        self.then(judge(self, name, files))
 
     def open_log(self) -> None:
         """Write the end of the engine's log."""

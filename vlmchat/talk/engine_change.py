@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 OFF = "off"
+_DOWN = ("failed", "unloaded")
 REMOTE_REASON = "the server at the other end decides that: restart it there with other options"
 
 
@@ -138,7 +139,7 @@ class EngineChanger:
             # An adapter fits the model it was trained on, and no other.
             wanted = with_engine(wanted, {"adapter": None})
             dropped = old.adapter
-        if wanted.engine == old and self._session.engine.status.stage != "failed":
+        if wanted.engine == old and self._session.engine.status.stage not in _DOWN:
             if not quietly:
                 self._notice("That is what the engine runs with already.", "note")
             return False

@@ -113,6 +113,9 @@ class EngineKeeper(Protocol):
     def restart(self) -> None:
         """Bring the engine up again, now."""
 
+    async def unload(self, sentence: str) -> None:
+        """End the engine until it is asked to restart, if it is ours; `sentence` says why."""
+
     def log_tail(self) -> str:
         """Return the last lines of the engine's log."""
 
@@ -184,6 +187,9 @@ class _Keeper(ABC):
     def restart(self) -> None:
         self._again.set()
 
+    async def unload(self, sentence: str) -> None:  # noqa: B027 - there is no process of ours
+        """Do nothing."""
+
     def _tell(self, event: EngineEvent) -> None:
         for listener in self._listeners:
             listener(event)
@@ -245,6 +251,9 @@ class LocalKeeper(_Keeper):
         self.engine = engine
         self._clock = clock
         self._last_restart = float("-inf")
+        self._unload = asyncio.Event()
+        self._unloaded = asyncio.Event()
+        self._why_unloaded = ""
         self._adapter: str | None = None
         self._loaded: list[str] = []
 
@@ -322,12 +331,25 @@ class LocalKeeper(_Keeper):
             await asyncio.sleep(0.05)
         return False
 
+    async def unload(self, sentence: str) -> None:
+        """End the engine, so that its memory is free, until it is asked to restart."""
+        if self.engine.pid is None:
+            return
+        self._why_unloaded = sentence
+        self._unloaded.clear()
+        self._unload.set()
+        await self._unloaded.wait()
+
     async def run(self) -> None:
         """Keep the engine until cancelled, then end it."""
         try:
             while True:
                 if await self._one_life():
                     continue
+                if self._unload.is_set():
+                    await self.engine.stop()
+                    self._stand(EngineStatus("unloaded", self._why_unloaded))
+                self._unloaded.set()
                 await self._asked_again()
         finally:
             await self.engine.stop()
@@ -339,6 +361,7 @@ class LocalKeeper(_Keeper):
             Whether to start it again at once.
         """
         self._again.clear()
+        self._unload.clear()
         self._adapter, self._loaded = None, []
         self._stand(EngineStatus("starting", "Starting the engine"))
         try:
@@ -349,13 +372,14 @@ class LocalKeeper(_Keeper):
         watching = asyncio.create_task(self._watch())
         dying = asyncio.create_task(self.engine.exited())
         asked = asyncio.create_task(self._asked_again())
+        leaving = asyncio.create_task(self._unload.wait())
         try:
-            await asyncio.wait((dying, asked), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((dying, asked, leaving), return_when=asyncio.FIRST_COMPLETED)
             if asked.done():
                 return True
-            return self._died(dying.result())
+            return not leaving.done() and self._died(dying.result())
         finally:
-            for task in (watching, dying, asked):
+            for task in (watching, dying, asked, leaving):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task

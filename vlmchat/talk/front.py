@@ -8,6 +8,7 @@ from vlmchat.chat.messages import Detail
 from vlmchat.client.protocol import Sampling
 from vlmchat.talk.attachments import Attachments
 from vlmchat.talk.engine_change import EngineChanger
+from vlmchat.talk.finetuning.following import Following
 from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind
 from vlmchat.talk.session import ChatSession
@@ -30,6 +31,7 @@ class Front(Protocol):
         attachments: what goes with the next question.
         watching: puts the newest frame of a live source to the model, again and again.
         plans: what that costs.
+        following: stays with fine-tuning jobs that run.
     """
 
     session: ChatSession
@@ -37,6 +39,7 @@ class Front(Protocol):
     plans: Plans
     engine_changer: EngineChanger
     watching: Watcher
+    following: Following
 
     @property
     def conversations(self) -> "Conversations":
@@ -137,8 +140,29 @@ class Front(Protocol):
     def reframe(self, wish: "Wish") -> None:
         """Have an attached video looked at in the frames that were asked for."""
 
+    def open_finetune(self, files: Sequence[Path] = ()) -> None:
+        """Let the person fine-tune the model on these logs, or on replies that were rated."""
+
+    def open_jobs(self, name: str = "") -> None:
+        """Show the fine-tuning jobs, or the one of that name.
+
+        Raises:
+            JobError: there is no such job.
+        """
+
     def open_adapters(self) -> None:
         """Show the adapters on the shelf, and let the person take one."""
+
+    async def open_judging(self, name: str, files: Sequence[Path]) -> None:
+        """Let the person judge the answers with and without an adapter.
+
+        Args:
+            name: of the adapter; empty for the one that is on, else the newest.
+            files: of questions; without any, those that its run held back.
+
+        Raises:
+            VlmchatError: there is no such adapter, no question, or it does not fit.
+        """
 
     def open_log(self) -> None:
         """Show the end of the engine's log."""

@@ -2,7 +2,7 @@
 
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -17,6 +17,7 @@ from vlmchat.talk.commands import registry
 from vlmchat.talk.commands.base import Command
 from vlmchat.talk.commands.completing import offers
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
+from vlmchat.talk.finetuning.following import Following
 from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind, Question
 from vlmchat.talk.session import ChatSession
@@ -33,6 +34,8 @@ from vlmchat.tui.widgets.storyboard import Storyboard
 from vlmchat.tui.widgets.transcript import Item, Transcript
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from vlmchat.settings import Settings
     from vlmchat.tui.widgets.answer import Answer, AnswerFlow
 
@@ -53,6 +56,7 @@ class ChatScreen(Writing):
             self.session, lambda: self.attachments.items, self.run_worker, self._planned_anew
         )
         self.watching = Watcher(self)
+        self.following = Following(self, self._follow_jobs, self._show_state)
         self.transcript = Transcript()
         self._shown_tree = self.session.tree
         self.permissions: Permissions = RememberedPermissions()
@@ -103,6 +107,7 @@ class ChatScreen(Writing):
         engine.start()
         self.query_one(StatusBar).measure(lambda: self.session.engine.pid)
         self.plans.begin()
+        self.following.begin()
         self.run_worker(self.recall(), group="recall")
         self.run_worker(self._converse(), group="session", name="session")
 
@@ -115,6 +120,10 @@ class ChatScreen(Writing):
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()
+
+    def _follow_jobs(self, work: "Coroutine[Any, Any, None]") -> None:
+        if not self._leaving:
+            self.run_worker(work, group="jobs")
 
     async def _converse(self) -> None:
         if self.session.system and not self.session.tree.roots:
@@ -261,6 +270,7 @@ class ChatScreen(Writing):
                 next((speed for speed in speeds if speed is not None), None),
                 next((wait for wait in waits if wait is not None), None),
                 self.watching.label,
+                self.following.label,
             )
         )
         self.show_chips()

@@ -112,11 +112,29 @@ class Openers(Screen[None]):
 
         open_crop(self.chat, which)
 
+    def open_finetune(self, files: "Sequence[Path]" = ()) -> None:
+        """Let the person fine-tune the model on these logs, or on replies that were rated."""
+        from vlmchat.tui.screens.finetune.opening import open_finetune
+
+        open_finetune(self.chat, files)
+
+    def open_jobs(self, name: str = "") -> None:
+        """Show the fine-tuning jobs, or the one of that name."""
+        from vlmchat.tui.screens.finetune.opening import open_jobs
+
+        open_jobs(self.chat, name)
+
     def open_adapters(self) -> None:
         """Show the adapters on the shelf, and let the person take one."""
         from vlmchat.tui.screens.adapters import open_shelf
 
         open_shelf(self.chat)
+
+    async def open_judging(self, name: str, files: "Sequence[Path]") -> None:
+        """Let the person judge the answers with and without an adapter."""
+        from vlmchat.tui.screens.judging import open_judging
+
+        await open_judging(self.chat, name, files)
 
     def open_log(self) -> None:
         """Show the end of the engine's log."""

@@ -16,7 +16,7 @@ from vlmchat.settings_fields import SettingField, Value, setting_fields
 from vlmchat.talk.engine_change import AUTO, REMOTE_REASON
 from vlmchat.text import visible_line
 from vlmchat.tui.keys import hint
-from vlmchat.tui.widgets.field import FieldRow, row_of
+from vlmchat.tui.widgets.field import FieldRow, FormField, row_of
 
 if TYPE_CHECKING:
     from textual.suggester import Suggester
@@ -112,14 +112,14 @@ class ParametersPanel(ModalScreen[None]):
     def _remote(self) -> bool:
         return self._chat.session.engine.kind == "remote"
 
-    def _present(self, field: SettingField) -> Value | None:
+    def _present(self, field: FormField) -> Value | None:
         settings = self._chat.engine_changer.settings
         if settings is None:
             return field.default
         value: Value | None = getattr(settings.engine, field.name)
         return value
 
-    def _loaded(self, field: SettingField) -> str:
+    def _loaded(self, field: FormField) -> str:
         """Return what the engine says of itself about this field."""
         model = self._chat.session.engine.model
         if model is None:

@@ -15,7 +15,6 @@ from textual.widgets import Input, Static
 from vlmchat import config_file
 from vlmchat.errors import VlmchatError
 from vlmchat.settings_fields import (
-    SettingField,
     SettingState,
     Value,
     group_titles,
@@ -24,7 +23,7 @@ from vlmchat.settings_fields import (
 )
 from vlmchat.text import visible_line
 from vlmchat.tui.keys import hint
-from vlmchat.tui.widgets.field import FieldRow, row_of
+from vlmchat.tui.widgets.field import FieldRow, FormField, row_of
 
 if TYPE_CHECKING:
     from vlmchat.tui.screens.chat import ChatScreen
@@ -109,7 +108,7 @@ class SettingsScreen(ModalScreen[None]):
         async with self._one_at_a_time:
             await self._read(None)
 
-    async def _read(self, changed: SettingField | None) -> None:
+    async def _read(self, changed: FormField | None) -> None:
         try:
             settings, self._states = await asyncio.to_thread(read_states, self._overrides)
         except VlmchatError as error:

@@ -1,7 +1,7 @@
 """One field of a form: its name, an editor that fits it, what it does, and what is wrong."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -15,7 +15,56 @@ from textual.widgets import Input, Static
 from vlmchat.errors import UsageError
 
 if TYPE_CHECKING:
-    from vlmchat.settings_fields import SettingField, Value
+    from vlmchat.settings_fields import Value
+
+
+class FormField(Protocol):
+    """What a form needs to know of a field (`vlmchat.settings_fields.SettingField` is one)."""
+
+    @property
+    def key(self) -> str:
+        """Its name among all fields."""
+
+    @property
+    def name(self) -> str:
+        """Its name in its group."""
+
+    @property
+    def group(self) -> str:
+        """The group it stands in."""
+
+    @property
+    def title(self) -> str:
+        """Its name for a person."""
+
+    @property
+    def description(self) -> str:
+        """One or two sentences."""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words there are; empty when it is typed."""
+
+    @property
+    def secret(self) -> bool:
+        """Whether it is never shown."""
+
+    @property
+    def default(self) -> "Value | None":
+        """What holds when nothing is set."""
+
+    @property
+    def when(self) -> str:
+        """When a change takes effect."""
+
+    def parse(self, text: str) -> "Value | None":
+        """Return the value a person typed."""
+
+    def written(self, value: Any) -> str:  # noqa: ANN401 - of whatever kind the field has
+        """Return a value as a person would type it."""
+
+    def shown(self, value: Any) -> str:  # noqa: ANN401 - of whatever kind the field has
+        """Return a value as it is told."""
 
 
 class ChoiceLine(Static, can_focus=True):
@@ -123,7 +172,7 @@ class FieldRow(VerticalGroup):
 
     def __init__(
         self,
-        field: "SettingField",
+        field: FormField,
         value: "Value | None",
         committed: "Callable[[FieldRow, Value | None], object]",
         empty: str = "",

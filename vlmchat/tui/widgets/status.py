@@ -32,6 +32,7 @@ class StatusFacts:
         speed: tokens per second of the last answer.
         first_token: seconds until the last answer began.
         watching: what is being watched; empty for nothing.
+        tuning: what a fine-tuning job does; empty for nothing.
     """
 
     state: str = "starting"
@@ -41,6 +42,7 @@ class StatusFacts:
     speed: float | None = None
     first_token: float | None = None
     watching: str = ""
+    tuning: str = ""
 
 
 class StatusBar(Static):
@@ -127,13 +129,15 @@ def status_line(facts: StatusFacts, memory: int | None, width: int) -> str:
 
 def _line(facts: StatusFacts, memory: int | None, gone: set[str], name: int, width: int) -> str:
     """Return the line without what is `gone`, the model's name in at most `name` cells."""
-    sign = {"ready": "●", "failed": "✗"}.get(facts.state, "◐")
+    sign = {"ready": "●", "failed": "✗", "unloaded": "○"}.get(facts.state, "◐")
     state = [f"{sign} {facts.state}"]
     if facts.watching:
         # What is watched is known to whoever watches it: its name goes before the model's does.
         whole_name = "adapter" not in gone
         watching = facts.watching if whole_name else facts.watching.partition(" ")[0]
         state.append(visible_line(watching))
+    if facts.tuning:
+        state.append(facts.tuning)
     left = " · ".join([*state, *_model_parts(facts.model, gone, name)])
     right = " · ".join(_figures(facts, memory, gone))
     gap = max(2, width - cell_len(left) - cell_len(right))
