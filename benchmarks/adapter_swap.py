@@ -15,10 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.key_latency import build
+from key_latency import build
+
 from tests.adapters import save_adapter
 from tests.engine_process import EngineProcess
 from vlmchat.finetune.modules import target_pattern
@@ -60,7 +62,7 @@ def measure(engine: EngineProcess, adapters: dict[str, Path], runs: int) -> dict
     for _ in range(runs):
         note("the model's own first token", answer(engine, base))
         for name, folder in adapters.items():
-            note("another adapter, loading", timed(lambda n=name, f=folder: load(engine, n, f)))
+            note("another adapter, loading", timed(partial(load, engine, name, folder)))
             note("another adapter, its first token", answer(engine, name))
         note("back to the one before, its first token", answer(engine, next(iter(adapters))))
         note("back to none, first token", answer(engine, base))

@@ -3,7 +3,9 @@
 import asyncio
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.widgets import Input, OptionList, Static
@@ -15,6 +17,7 @@ from tests.plain.piping import piped
 from tests.talk.test_adapters import noted, on_shelf, scripts
 from tests.tui.driving import Chat, chatting, remote
 from tests.tui.test_engine_change import by_model
+from vlmchat import paths
 from vlmchat.finetune import merging, shelf
 from vlmchat.finetune.job import Job
 from vlmchat.models.adapter import check_adapter
@@ -102,7 +105,7 @@ async def test_renamed_while_it_is_on(tmp_path: Path) -> None:
         screen = await opened(chat, 1)
         await chat.pilot.press("r", *"-2", "escape")  # thought better of it
         await chat.until(lambda: not screen.query_one(Input).has_class("asked"))
-        assert shelf.open_adapter("birds")
+        assert shelf.open_adapter("birds").folder.is_dir()
         await chat.pilot.press("r", *"-2", "enter")
         await chat.until(lambda: "birds-2 now" in said(screen))
         await chat.until(
@@ -139,10 +142,11 @@ async def test_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         await chat.ready()
         screen = await opened(chat, 1)
         for words in ("PEFT and vLLM load it", "exists already"):
+            has = partial(lambda some: some in said(screen), words)
             await chat.pilot.press("x")
             assert screen.query_one(Input).value == str(tmp_path / "birds")
             await chat.pilot.press("enter")
-            await chat.until(lambda words=words: words in said(screen))
+            await chat.until(has)
         check_adapter(tmp_path / "birds")
 
 
@@ -183,7 +187,7 @@ async def test_merging_is_told_here_or_in_the_chat(
         await closed(chat)
         gate.touch()
         await noted(chat, "The merged model is in")
-        made = shelf.paths.data_dir() / "models"
+        made = paths.data_dir() / "models"
         assert sorted(one.name for one in made.iterdir()) == ["birds", "birds-2"]
         gate.unlink()
         screen = await opened(chat, 1)
@@ -216,7 +220,9 @@ async def test_with_the_real_engine(tiny_model: Path) -> None:
     folder = shelf.adapters_dir()
     save_adapter(tiny_model, folder / "birds", seed=1)
     save_adapter(tiny_model, folder / "prompt", "prompt")
-    overrides = {"engine": {"model": str(tiny_model)}, "sampling": {"max_tokens": 12}}
+    sampling = {"max_tokens": 12}
+    overrides: dict[str, dict[str, Any]] = {"engine": {"model": str(tiny_model)}}
+    overrides["sampling"] = sampling
     async with chatting(None, overrides) as chat:
         await chat.ready()
         pid, texts = chat.local.pid, list[str]()
