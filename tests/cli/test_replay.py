@@ -198,3 +198,31 @@ async def test_the_nearest_engine_is_taken_where_the_same_cannot_be_had(
     unmet = verdict("abcd", code=1)["unmet"]
     assert "The adapter was “gone@123”, it is none." in unmet
     assert "The device was “cuda”, it is “cpu”." in unmet
+
+
+async def test_an_adapter_is_found_by_its_hash(tiny_model: Path, tmp_path: Path) -> None:
+    from tests.adapters import save_adapter
+    from vlmchat.finetune import shelf
+
+    save_adapter(tiny_model, shelf.adapters_dir() / "birds")
+    overrides: dict[str, dict[str, Any]] = {"engine": {"model": str(tiny_model)}}
+    async with chatting(None, overrides) as chat:
+        await chat.ready()
+        await say(chat, "/set max_tokens 12", "/adapter birds")
+        await chat.until(lambda: "adapter birds@" in chat.text())
+        await chat.ask("What?")
+        await chat.answered()
+        await say(chat, "/adapter off")
+        await chat.until(lambda: "adapter birds@" not in chat.text())
+        await chat.ask("What?")
+        await chat.answered(2)
+    _, tuned, _, plain = entries()
+    assert made(tuned).engine["adapter"].startswith("birds@") and not made(plain).engine["adapter"]
+    assert tuned.message.text != plain.message.text
+    assert verdict(tuned.uid)["unmet"] == verdict(plain.uid)["unmet"] == []
+    shelf.rename("birds", "finches")
+    save_adapter(tiny_model, shelf.adapters_dir() / "birds", seed=5)
+    assert verdict(tuned.uid)["unmet"] == []
+    shelf.delete("finches")
+    unmet = verdict(tuned.uid, code=1)["unmet"]
+    assert len(unmet) == 1 and "The adapter was “birds@" in unmet[0]

@@ -127,3 +127,14 @@ def train(job: Job, *, ok: bool = True) -> list[Event]:
     )
     assert (done.returncode == 0) is ok, done.stdout + done.stderr
     return read_events(job.events_file)
+
+
+def carry_out(folder: str) -> None:
+    """Do what ``python -m vlmchat.trainer`` does, for a process that has imported everything."""
+    from vlmchat.trainer.run import run
+
+    job = Job(Path(folder))
+    with job.hold():
+        code = run(job, device="cpu", threads=1)
+    sys.stdout.flush()
+    os._exit(code)

@@ -7,6 +7,7 @@ import typer
 
 from vlmchat import __version__
 from vlmchat.cli import (
+    adapters,
     ask,
     chats,
     demo_pictures,
@@ -98,6 +99,7 @@ def build() -> typer.Typer:
         finetune,
         serve,
         models,
+        adapters,
         demo_pictures,
         doctor,
     ):

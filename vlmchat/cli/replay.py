@@ -14,7 +14,7 @@ import typer
 from vlmchat.cli import options
 from vlmchat.cli.endings import quiet_endings
 from vlmchat.cli.overrides import engine_overrides
-from vlmchat.errors import EngineError, UsageError
+from vlmchat.errors import EngineError, UsageError, VlmchatError
 from vlmchat.text import visible, visible_line
 
 if TYPE_CHECKING:
@@ -270,19 +270,20 @@ def _candidates(
     saved: Saved, overrides: dict[str, Any], settings: "Settings"
 ) -> "list[EngineOptions]":
     """Return the local engine as it was, then the nearest to it that may be had."""
+    from vlmchat.models.adapter import find_adapter
+
     model, revision = _text(saved, "model"), _text(saved, "revision")
     exact = f"{model}@{revision}" if model and revision and model != "demo" else model
     quant, device = _text(saved, "quantization"), _text(saved, "device")
-    adapter = _text(saved, "adapter_path")
-    if adapter and not (Path(adapter) / "adapter_config.json").is_file():
-        adapter = None
+    adapter = _adapter(saved)
     if "model" in overrides:
         # Another model may not take what this one had.
         exact, adapter, model = overrides["model"], None, overrides["model"]
     exact, model = exact or settings.engine.model, model or settings.engine.model
     quant = overrides.get("quant") or (quant if quant in ("none", "8bit", "4bit") else "auto")
     wanted = overrides.get("device") or (device if device in ("cpu", "cuda") else "auto")
-    adapter = overrides.get("adapter") or adapter
+    if "adapter" in overrides:
+        adapter = str(find_adapter(overrides["adapter"]))
     base = replace(settings.engine_options(), quant=quant, adapter=adapter)
     free = overrides.get("device") or "auto"
     several = (
@@ -291,6 +292,24 @@ def _candidates(
         replace(base, model=model, device=free),
     )
     return list(dict.fromkeys(several))
+
+
+def _adapter(saved: Saved) -> str | None:
+    """Return the folder of the adapter that answered: where it was, else on the shelf by its hash.
+
+    An adapter that was learned anew under the same name is another one.
+    """
+    from vlmchat.finetune.shelf import digest_of, read_folder, with_digest
+
+    digest = (_text(saved, "adapter") or "").rpartition("@")[2]
+    path = _text(saved, "adapter_path")
+    there = path if path and (Path(path) / "adapter_config.json").is_file() else None
+    with contextlib.suppress(VlmchatError):
+        if there and digest and digest_of(read_folder(Path(there))) == digest:
+            return there
+        if found := with_digest(digest):
+            return str(found.folder)
+    return there
 
 
 @contextlib.asynccontextmanager
@@ -385,6 +404,8 @@ def _unmet(saved: Saved, info: "ModelInfo", told: Mapping[str, Any]) -> Iterator
         now = told.get(name, info.id if name == "model" else getattr(info, name))
         if before is None:
             unknown.append(title)
+        elif name == "adapter" and str(before).rpartition("@")[2] == str(now).rpartition("@")[2]:
+            pass  # the same weights, by whatever name
         elif str(before) != str(now):
             yield f"The {title} was {_named(before)}, it is {_named(now)}."
     seed, sampling = saved.engine.get("seed"), saved.sampling

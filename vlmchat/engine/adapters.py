@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from vlmchat.errors import ModelError, VlmchatError
 from vlmchat.finetune.job import BaseModelRef
 from vlmchat.finetune.shelf import DIGITS, read_folder
-from vlmchat.models.adapter import CONFIG, WEIGHTS, check_adapter
+from vlmchat.models.adapter import CONFIG, PROMPTS, WEIGHTS, check_adapter
 from vlmchat.models.catalogue import lookup
 from vlmchat.models.resolve import ModelFolder
 from vlmchat.text import visible_line
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from vlmchat.engine.loading import LoadedModel
 
 _Module = TypeVar("_Module", bound=torch.nn.Module)
-# These are rows before the prompt; what they were computed from is not needed any more.
-PROMPTS = ("PROMPT_TUNING", "P_TUNING")
 _OTHER_PROMPTS = ("PREFIX_TUNING", "MULTITASK_PROMPT_TUNING", "CPT", "ADAPTION_PROMPT", "CARTRIDGE")
 # Such layers begin by changing the weights of the base; what was learned fits only what is left.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "mica")
@@ -187,6 +185,7 @@ def _lay_layers(model: Any, path: Path, weights: dict[str, torch.Tensor], name: 
         ModelError: the model has no such layers, or they have other shapes.
     """
     from peft import PeftConfig, PeftModel
+    from peft.utils.other import ModulesToSaveWrapper
     from peft.utils.save_and_load import set_peft_model_state_dict
 
     trained = [(it, it.requires_grad) for it in model.parameters()]
@@ -205,6 +204,9 @@ def _lay_layers(model: Any, path: Path, weights: dict[str, torch.Tensor], name: 
     empty = [key for key, value in model.named_parameters() if value.is_meta]
     if empty:
         raise ModelError(_misfit(name, f"it says nothing about {_layer(empty[0])}"))
+    for module in model.modules():  # weights that are assigned come as they were saved
+        if isinstance(module, ModulesToSaveWrapper):
+            module.modules_to_save.to(model.dtype)
     tuned.base_model._cast_adapter_dtype(adapter_name="default", autocast_adapter_dtype=True)
     del model.peft_config  # PEFT's note that a model has been through its hands
 

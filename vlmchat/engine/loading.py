@@ -4,10 +4,11 @@ import json
 import logging
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerFast
 
 from vlmchat.engine.adapters import wear
@@ -31,13 +32,18 @@ END_OF_UTTERANCE = "<end_of_utterance>"
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What to load and how; see `vlmchat.client.supervisor.EngineOptions`."""
+    """What to load and how; see `vlmchat.client.supervisor.EngineOptions`.
+
+    Attributes:
+        dtype: the numbers to compute in (``float32``); empty for what the device multiplies fast.
+    """
 
     model: str | None = None
     quant: str = "auto"
     device: str = "auto"
     adapter: Path | None = None
     threads: int = 0
+    dtype: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,8 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
     progress(Progress("starting", "Starting"))
     use_threads(options.threads)
     hardware = find_hardware(options.device)
+    if options.dtype:
+        hardware = replace(hardware, dtype=getattr(torch, options.dtype))
     folder = resolve(
         options.model, progress, memory_bytes=hardware.available, device=hardware.device
     )

@@ -5,11 +5,9 @@ difference on purpose: special tokens that a person *types* (``<image>``, ``<end
 stay plain text, so that text from outside can neither end a turn nor stand for a picture.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
@@ -19,6 +17,7 @@ from vlmchat.errors import UsageError
 from vlmchat.media.images import media_size
 from vlmchat.media.prompt_text import IMAGE_TOKEN, image_block
 from vlmchat.media.rules import Limits
+from vlmchat.media.special_tokens import SpecialTokens, unused_char
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 
 
@@ -68,14 +67,13 @@ class PromptBuilder:
         self._limits = limits
         self._tokenizer = tokenizer
         self._image_token = IMAGE_TOKEN
-        self._special_ids = {
-            token.content: index
-            for index, token in tokenizer.added_tokens_decoder.items()
-            if token.special
-        }
-        longest_first = sorted(self._special_ids, key=len, reverse=True)
-        self._specials = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
-        self._names = longest_first
+        self._specials = SpecialTokens(
+            {
+                token.content: index
+                for index, token in tokenizer.added_tokens_decoder.items()
+                if token.special
+            }
+        )
         # A copy of its own, because the switch is state of the tokenizer.
         self._plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._plain.encode_special_tokens = True
@@ -101,9 +99,7 @@ class PromptBuilder:
             MediaError: a picture cannot be read or is too large.
         """
         images = tuple(self._planned(messages))
-        mark = _unused_char(
-            part.text for m in messages for part in m.parts if isinstance(part, TextPart)
-        )
+        mark = unused_char(messages)
         if going_on:
             rendered = self._render((*messages[:-1], _marked(messages[-1], mark)), mark, end=False)
             rendered = rendered[: rendered.rindex(mark * 2)]
@@ -127,18 +123,9 @@ class PromptBuilder:
                     yield PlannedImage(media.data, media.name, plan)
 
     def _render(self, messages: Sequence[Message], mark: str, *, end: bool = True) -> str:
-        rows: list[dict[str, Any]] = []
-        for message in messages:
-            content = [
-                {"type": "text", "text": self._masked(part.text, mark)}
-                if isinstance(part, TextPart)
-                else {"type": "image"}
-                for part in message.parts
-            ]
-            rows.append({"role": message.role, "content": content})
         try:
             rendered = self._tokenizer.apply_chat_template(
-                rows, tokenize=False, add_generation_prompt=end
+                self._specials.rows(messages, mark), tokenize=False, add_generation_prompt=end
             )
         except Exception as error:  # templates raise what they like
             raise UsageError(
@@ -147,21 +134,14 @@ class PromptBuilder:
         assert isinstance(rendered, str)
         return rendered
 
-    def _masked(self, text: str, mark: str) -> str:
-        """Return `text` with each special token in it replaced by ``mark N mark``."""
-        return self._specials.sub(
-            lambda match: f"{mark}{self._names.index(match.group())}{mark}", text
-        )
-
     def _encode(self, text: str, mark: str) -> list[int]:
-        masked = re.compile(f"{mark}(\\d+){mark}")
         ids: list[int] = []
-        for piece in self._specials.split(text):
-            special = self._special_ids.get(piece)
+        for _, piece in self._specials.pieces(text):
+            special = self._specials.ids.get(piece)
             if special is not None:
                 ids.append(special)
-            elif piece:
-                plain = masked.sub(lambda match: self._names[int(match.group(1))], piece)
+            else:
+                plain = self._specials.plain(piece, mark)
                 ids += self._plain.encode(plain, add_special_tokens=False).ids
         return ids
 
@@ -176,9 +156,3 @@ def _marked(message: Message, mark: str) -> Message:
     if message.role != "assistant" or not isinstance(last, TextPart) or not last.text:
         raise UsageError("Only an assistant message that ends in text can be continued.")
     return Message(message.role, (*message.parts[:-1], TextPart(last.text + mark * 2)))
-
-
-def _unused_char(texts: Iterable[str]) -> str:
-    """Return a private-use character that occurs in none of `texts`."""
-    used = set().union(*map(set, texts))
-    return next(char for char in map(chr, range(0xE000, 0x10FFFE)) if char not in used)

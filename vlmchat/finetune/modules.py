@@ -8,15 +8,19 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from vlmchat.finetune.settings import RunSettings
+from vlmchat.finetune.settings import Layers, RunSettings
 from vlmchat.models.local import tensors
 from vlmchat.models.safetensors_header import TensorInfo
 
-TEXT = r"(?:.*\.)?text_model\.layers\.\d+\..*\b(?:q|k|v|o|gate|up|down)_proj"
-VISION = (
-    r"(?:.*\.)?vision_model\.encoder\.layers\.\d+\..*\b(?:q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
-)
-CONNECTOR = r"(?:.*\.)?connector\..*\bproj"
+# The names of the linear layers, in the text model and in the vision tower.
+_NAMES: dict[Layers, tuple[str, str]] = {
+    "all": ("(?:q|k|v|o|gate|up|down)_proj", "(?:q_proj|k_proj|v_proj|out_proj|fc1|fc2)"),
+    "attention": ("(?:q|k|v|o)_proj", "(?:q_proj|k_proj|v_proj|out_proj)"),
+    "query-value": ("(?:q|v)_proj", "(?:q|v)_proj"),
+}
+_TEXT = r"(?:.*\.)?text_model\.layers\.\d+\..*\b"
+_VISION = r"(?:.*\.)?vision_model\.encoder\.layers\.\d+\..*\b"
+_CONNECTOR = r"(?:.*\.)?connector\..*\bproj"
 
 
 def target_pattern(settings: RunSettings) -> str:
@@ -26,7 +30,12 @@ def target_pattern(settings: RunSettings) -> str:
     """
     if settings.adapter == "prompt":
         return ""
-    parts = [(settings.text, TEXT), (settings.vision, VISION), (settings.connector, CONNECTOR)]
+    text, vision = _NAMES[settings.layers]
+    parts = [
+        (settings.text, _TEXT + text),
+        (settings.vision, _VISION + vision),
+        (settings.connector, _CONNECTOR),
+    ]
     return "|".join(f"(?:{pattern})" for wanted, pattern in parts if wanted)
 
 

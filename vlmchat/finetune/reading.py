@@ -1,7 +1,8 @@
 """Reads examples from log files of any known format, recognised by what is in each row.
 
 Every row becomes examples or one `Dropped` with its reason; nothing is left out silently, and
-nothing outside the log's own folder is read unasked.
+nothing outside the log's own folder is read unasked. Pictures that are written in the log itself
+are kept on the disk meanwhile, so that a large log needs no large memory.
 """
 
 import tempfile
@@ -182,7 +183,9 @@ class ExampleReader:
         limits = self._options.limits or import_limits()
         scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vlmchat-")))
         files = _Guarded(path.parent, limits, self._options.outside)
-        sources = Sources(files, self._make, limits, videos(scratch))
+        kept = scratch / "pictures"
+        kept.mkdir()
+        sources = Sources(files, self._make, limits, videos(scratch), kept)
         for row in _conversations_whole(rows_of(path, _MAX_ROW, limits.max_bytes)):
             if row.error:
                 yield Dropped(str(path), row.line, row.error, row.item)
@@ -242,7 +245,7 @@ def _conversations_whole(rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def _examples(row: Row, file: str, sources: Sources, unrated: bool) -> Iterator[Example | Dropped]:
-    value = dict_of(row.value, "The row")
+    value = dict_of(_with_messages(row.value), "The row")
     source = Source(file, row.line, row.item)
     ours = replace(source, form="vlmchat")
     if value.get("format") == "vlmchat":
@@ -255,6 +258,14 @@ def _examples(row: Row, file: str, sources: Sources, unrated: bool) -> Iterator[
         yield from from_conversation(conversation, about, unrated=unrated)
     else:
         yield check(_foreign(value, source, sources))
+
+
+def _with_messages(value: object) -> object:
+    """Return a row that is nothing but the list of its messages as one that names them."""
+    turns = value if isinstance(value, list) else []
+    if turns and all(isinstance(turn, dict) and "role" in turn for turn in turns):
+        return {"messages": turns}
+    return value
 
 
 def _record(
@@ -280,9 +291,9 @@ def _foreign(value: _Raw, source: Source, sources: Sources) -> Example:
         prompt, ends = _split(value, sources, ("completion",))
         return _answered(value, source, prompt, ends[0], label, "prompt-completion")
     if "conversations" in value:
-        messages, form = _linear(foreign.from_turns(value, sources)), "sharegpt"
+        messages, form = _linear(foreign.turns_in(value, sources)), "sharegpt"
     elif "messages" in value:
-        messages, form = _linear(foreign.from_messages(value, sources)), "messages"
+        messages, form = _linear(foreign.messages_in(value, sources)), "messages"
     else:
         keys = ", ".join(short(key) for key in list(value)[:5])
         raise BadRow(f"The row has {keys or 'nothing'}; what is read is {KNOWN}.")
@@ -387,11 +398,15 @@ def _split(
     return tuple(messages), tuple(ends)
 
 
-def _linear(conversation: Conversation) -> tuple[Message, ...]:
-    messages = [entry.message for entry in conversation.path()]
-    if conversation.system:
-        messages.insert(0, Message("system", (TextPart(conversation.system),)))
-    return tuple(messages)
+def _linear(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return messages with the system prompt as one text, or without it if it says nothing."""
+    if not messages:
+        raise BadRow("There is no message in it.")
+    first = messages[0]
+    if first.role != "system" or first.media:
+        return tuple(messages)
+    system = (Message("system", (TextPart(first.text),)),) if first.text else ()
+    return (*system, *messages[1:])
 
 
 def _label(value: _Raw) -> bool | None:
@@ -436,10 +451,11 @@ def _is_export(value: _Raw) -> bool:
 
 def _check_marks(messages: Sequence[Message]) -> None:
     """Refuse a row whose text has a place for a picture that it does not name."""
-    if any(message.media for message in messages):
+    if any(message.attachments for message in messages):
         return
     for message in messages:
+        text = message.text
         for mark in _MARKS:
-            if mark in message.text:
+            if mark in text:
                 what = "picture" if mark == "<image>" else "video"
                 raise BadRow(f"{mark} stands in its text, and the row names no {what}.")

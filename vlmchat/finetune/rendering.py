@@ -10,23 +10,18 @@ after the end.
 """
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmchat.chat.messages import (
-    ImagePart,
-    Message,
-    TextPart,
-    VideoPart,
-    numbered,
-)
+from vlmchat.chat.messages import ImagePart, Message, VideoPart, numbered
 from vlmchat.errors import ModelError, UsageError
+from vlmchat.media.prompt_text import IMAGE_TOKEN, image_block
 from vlmchat.media.rules import rules
+from vlmchat.media.special_tokens import SpecialTokens, unused_char
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 from vlmchat.models.local import read_json
 from vlmchat.models.processor import processor_spec
@@ -36,7 +31,6 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from tokenizers import Tokenizer
 
-IMAGE = "<image>"
 _TEMPLATES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
 
@@ -126,27 +120,25 @@ class Renderer:
             UsageError: the template refuses the messages, or rewrites earlier turns.
         """
         prepared, plans = self._prepared(messages)
-        mark = _unused_char(
-            part.text for m in prepared for part in m.parts if isinstance(part, TextPart)
-        )
+        mark = unused_char(prepared)
         text = self._render(prepared, mark)
-        if text.count(IMAGE) != len(plans):
+        if text.count(IMAGE_TOKEN) != len(plans):
             raise UsageError("This model's chat template takes no pictures: use text only.")
         spans = [self._answer(prepared, place, text, mark) for place in sorted(set(trained))]
         ids: list[int] = []
         learned: list[bool] = []
         waiting = iter(plans)
-        for start, piece in self._pieces(text):
-            if piece == IMAGE:
+        for start, piece in self._specials.pieces(text):
+            if piece == IMAGE_TOKEN:
                 block = self._block(next(waiting))
                 ids += block
                 learned += [False] * len(block)
-            elif piece in self._special_ids:
-                ids.append(self._special_ids[piece])
+            elif piece in self._specials.ids:
+                ids.append(self._specials.ids[piece])
                 learned.append(_within(start, spans))
             else:
                 self._plain_piece(piece, start, spans, mark, ids, learned)
-        return Rendered(tuple(ids), tuple(learned), self._special_ids[IMAGE], tuple(plans))
+        return Rendered(tuple(ids), tuple(learned), self._specials.ids[IMAGE_TOKEN], tuple(plans))
 
     def count(self, messages: Sequence[Message], trained: Iterable[int] = ()) -> TokenCount:
         """Return how many tokens `messages` are (see `render`)."""
@@ -200,42 +192,26 @@ class Renderer:
         return tokenizer
 
     @cached_property
-    def _special_ids(self) -> dict[str, int]:
+    def _specials(self) -> SpecialTokens:
         found = {
             token.content: index
             for index, token in self._tokenizer.get_added_tokens_decoder().items()
             if token.special
         }
-        if IMAGE not in found:
+        if IMAGE_TOKEN not in found:
             raise ModelError(
-                f"The tokenizer in “{visible_line(self._folder.name)}” has no {IMAGE}: "
+                f"The tokenizer in “{visible_line(self._folder.name)}” has no {IMAGE_TOKEN}: "
                 "choose a SmolVLM."
             )
-        return found
-
-    @cached_property
-    def _names(self) -> list[str]:
-        return sorted(self._special_ids, key=len, reverse=True)
-
-    @cached_property
-    def _specials(self) -> re.Pattern[str]:
-        return re.compile("(" + "|".join(map(re.escape, self._names)) + ")")
-
-    def _pieces(self, text: str) -> Iterator[tuple[int, str]]:
-        """Yield the special tokens of `text` and what is between, each with where it begins."""
-        at = 0
-        for piece in self._specials.split(text):
-            if piece:
-                yield at, piece
-            at += len(piece)
+        return SpecialTokens(found)
 
     def _block(self, plan: TilePlan) -> list[int]:
         ids: list[int] = []
-        for piece in self._specials.split(image_block(plan)):
-            special = self._special_ids.get(piece)
+        for _, piece in self._specials.pieces(image_block(plan)):
+            special = self._specials.ids.get(piece)
             if special is not None:
                 ids.append(special)
-            elif piece:
+            else:
                 ids += self._tokenizer.encode(piece, add_special_tokens=False).ids
         return ids
 
@@ -249,10 +225,9 @@ class Renderer:
         learned: list[bool],
     ) -> None:
         """Add the tokens of a piece between special tokens."""
-        masked = re.compile(f"{mark}(\\d+){mark}")
 
         def plain(text: str) -> str:
-            return masked.sub(lambda match: self._names[int(match.group(1))], text)
+            return self._specials.plain(text, mark)
 
         # Where answers begin and end, in the text without masks; never inside a mask.
         inner = [
@@ -282,18 +257,9 @@ class Renderer:
         return prepared, plans
 
     def _render(self, messages: Sequence[Message], mark: str, *, opened: bool = False) -> str:
-        rows: list[dict[str, Any]] = []
-        for message in messages:
-            content = [
-                {"type": "text", "text": self._masked(part.text, mark)}
-                if isinstance(part, TextPart)
-                else {"type": "image"}
-                for part in message.parts
-            ]
-            rows.append({"role": message.role, "content": content})
         try:
             return self._template.render(
-                messages=rows,
+                messages=self._specials.rows(messages, mark),
                 tools=None,
                 documents=None,
                 add_generation_prompt=opened,
@@ -303,11 +269,6 @@ class Renderer:
             raise UsageError(
                 f"This model's chat template refuses the conversation: {visible_line(str(error))}."
             ) from error
-
-    def _masked(self, text: str, mark: str) -> str:
-        return self._specials.sub(
-            lambda match: f"{mark}{self._names.index(match.group())}{mark}", text
-        )
 
     def _answer(
         self, messages: Sequence[Message], place: int, text: str, mark: str
@@ -321,21 +282,8 @@ class Renderer:
                 "model has to learn cannot be told from the rest."
             )
         tail = whole[len(opening) :]
-        ends = [match.end() for match in self._specials.finditer(tail)]
+        ends = self._specials.ends(tail)
         return len(opening), len(opening) + (ends[-1] if ends else len(tail))
-
-
-def image_block(plan: TilePlan) -> str:
-    """Return the text that stands for a picture cut as `plan` says.
-
-    Source: ``get_image_prompt_string`` in transformers' ``processing_smolvlm.py``.
-    """
-    fake, view = "<fake_token_around_image>", IMAGE * plan.tokens_per_tile
-    rows = "".join(
-        "".join(f"{fake}<row_{r + 1}_col_{c + 1}>{view}" for c in range(plan.cols)) + "\n"
-        for r in range(plan.rows)
-    )
-    return f"{rows}{chr(10) if rows else ''}{fake}<global-img>{view}{fake}"
 
 
 def _frames(part: VideoPart) -> Sequence[Any]:
@@ -347,11 +295,6 @@ def _frames(part: VideoPart) -> Sequence[Any]:
 
 def _within(at: int, spans: Sequence[tuple[int, int]]) -> bool:
     return any(start <= at < end for start, end in spans)
-
-
-def _unused_char(texts: Iterable[str]) -> str:
-    used = set().union(*map(set, texts))
-    return next(char for char in map(chr, range(0xE000, 0x10FFFE)) if char not in used)
 
 
 # The model folder ------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Only one row is in memory at a time (one block of a list besides), however large
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ _BLOCK = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _SPACE = " \t\r\n"
 _LOOKED_AT = 1000  # lines
+_HEAD = 4096
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_MARKS = re.compile(_STRING + r'|[\[\]{}]|"', re.DOTALL)
+_SCALAR = re.compile(f'(?:{_STRING}|[^,\\[\\]{{}}"])*+', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,10 @@ def _no_constant(name: str) -> None:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_NOT_A_LOG = (
+    f"none of the first {_LOOKED_AT} lines can be read, so that the rest is not looked at: "
+    "choose another file."
+)
 
 
 def rows_of(path: Path, max_row: int, max_whole: int) -> Iterator[Row]:
@@ -54,6 +64,10 @@ def rows_of(path: Path, max_row: int, max_whole: int) -> Iterator[Row]:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
+        if strange := _no_text(file.read(_HEAD)):
+            yield Row(1, error=strange)
+            return
+        file.seek(0)
         skipped = 0 if file.read(3) != _BOM else 3
         file.seek(skipped)
         first, lead = _first_byte(file)
@@ -61,13 +75,36 @@ def rows_of(path: Path, max_row: int, max_whole: int) -> Iterator[Row]:
             yield Row(1, error="the file is empty.")
             return
         file.seek(skipped)
-        if first == b"[":
-            yield from _array(file, max_row)
-        elif first == b"{" and (whole := _one_object(file, lead, max_row, max_whole)):
-            yield whole
-        else:
+        if first == b"[" and not _lists_in_lines(file, lead, max_row):
             file.seek(skipped)
-            yield from _lines(file, max_row)
+            yield from _array(file, max_row)
+            return
+        file.seek(skipped)
+        if first == b"{" and (whole := _one_object(file, lead, max_row, max_whole)):
+            yield whole
+            return
+        file.seek(skipped)
+        yield from _lines(file, max_row)
+
+
+def _no_text(head: bytes) -> str:
+    """Return what a file is that begins unlike JSON in UTF-8, as a sentence; else nothing."""
+    zeros = head[::2].count(0), head[1::2].count(0)
+    # Of Latin letters in UTF-16 every second byte is zero.
+    latin = min(zeros) == 0 and max(zeros) * 4 > len(head) // 2
+    if head.startswith(_UTF16) or (latin and max(zeros)):
+        return "the file is UTF-16 text: save it as UTF-8."
+    return "the file is not UTF-8 text." if max(zeros) else ""
+
+
+def _lists_in_lines(file: IO[bytes], lead: int, max_row: int) -> bool:
+    """Return whether the first line is a whole list and more lines follow, as in JSONL."""
+    for _ in range(lead):
+        file.readline()
+    head = file.readline(max_row + 1)
+    if not head.endswith(b"\n") or _parsed(head, 1).error:
+        return False
+    return _first_byte(file)[0] is not None
 
 
 def _first_byte(file: IO[bytes]) -> tuple[bytes | None, int]:
@@ -98,11 +135,26 @@ def _one_object(file: IO[bytes], lead: int, max_row: int, max_whole: int) -> Row
     else:
         return None
     file.seek(start)
+    begin = file.read(_BLOCK) + file.readline(max_row)
+    if not _goes_on(begin):  # nor will it, however much follows: that need not be in memory
+        return None if _has_rows(begin) else _parsed(begin, 1)
+    file.seek(start)
     data = file.read(max_whole + 1)
     if len(data) > max_whole:
         return None
     whole = _parsed(data, 1)
     return whole if not whole.error or not _has_rows(data) else None
+
+
+def _goes_on(begin: bytes) -> bool:
+    """Return whether whole lines may be the beginning of one object."""
+    try:
+        _DECODER.decode(begin.decode("utf-8").strip(_SPACE))
+    except json.JSONDecodeError as error:
+        return error.pos >= len(error.doc)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _has_rows(data: bytes) -> bool:
@@ -116,14 +168,23 @@ def _has_rows(data: bytes) -> bool:
 
 def _lines(file: IO[bytes], max_row: int) -> Iterator[Row]:
     number = 0
+    bad = 0
     while line := file.readline(max_row + 1):
         number += 1
         if len(line) > max_row:
             while line and not line.endswith(b"\n"):
                 line = file.readline(_BLOCK)
-            yield Row(number, error=f"the row has more than {human_bytes(max_row)}.")
+            row = Row(number, error=f"the row has more than {human_bytes(max_row)}.")
         elif line.strip():
-            yield _parsed(line, number)
+            row = _parsed(line, number)
+        else:
+            continue
+        yield row
+        if bad >= 0:
+            bad = bad + 1 if row.error else -1  # one good row, and the file is read to its end
+        if bad >= _LOOKED_AT:
+            yield Row(number, error=_NOT_A_LOG)
+            return
 
 
 def _parsed(data: bytes, line: int) -> Row:
@@ -210,7 +271,8 @@ def _array(file: IO[bytes], max_row: int) -> Iterator[Row]:
             item += 1
             row = _item(text, item, max_row)
             yield row
-            if row.error:
+            if row.error and not _pass_over(text, max_row):
+                yield Row(text.line, error="the rest of the list cannot be read.")
                 return
             sign = text.skip()
             if sign != ",":
@@ -248,3 +310,29 @@ def _item(text: _Text, number: int, max_row: int) -> Row:
         row = _sound(text.text[text.at : end], Row(text.line, number, value))
         text.go(end)
         return row
+
+
+def _pass_over(text: _Text, max_row: int) -> bool:
+    """Pass over an item that is not JSON; return whether where it ends can be told."""
+    while not text.ended and len(text.text) == text.at:
+        text.more()
+    if text.text[text.at : text.at + 1] not in ("{", "["):
+        found = _SCALAR.match(text.text, text.at)
+        text.go(found.end() if found else text.at)
+        return text.skip() in (",", "]")
+    searched, depth = text.at, 0
+    while True:
+        for match in _MARKS.finditer(text.text, searched):
+            sign = match.group()
+            if sign == '"':
+                break  # a string that has not ended yet
+            depth += (sign in ("{", "[")) - (sign in ("}", "]"))
+            searched = match.end()
+            if depth == 0:
+                text.go(searched)
+                return text.skip() in (",", "]")
+        if text.ended or len(text.text) - text.at > max_row:
+            return False
+        passed = searched - text.at
+        text.more()
+        searched = text.at + passed

@@ -15,6 +15,7 @@ from vlmchat.errors import UsageError
 
 Method: TypeAlias = Literal["sft", "dpo", "kto", "mpo"]
 AdapterKind: TypeAlias = Literal["lora", "dora", "rslora", "prompt"]
+Layers: TypeAlias = Literal["all", "attention", "query-value"]
 Schedule: TypeAlias = Literal["linear", "cosine", "constant"]
 BaseQuantization: TypeAlias = Literal["none", "8bit", "4bit"]
 Preset: TypeAlias = Literal["quick", "careful", "preference"]
@@ -52,6 +53,10 @@ class RunSettings(BaseModel):
     dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout before the adapter.")
     virtual_tokens: int = Field(
         default=16, ge=1, le=256, description="Length of the learned prompt, for prompt tuning."
+    )
+    layers: Layers = Field(
+        default="all",
+        description="Which linear layers: all; attention's; query and value (LoRA's paper).",
     )
     text: bool = Field(default=True, description="The text model's linear layers get adapters.")
     vision: bool = Field(

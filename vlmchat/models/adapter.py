@@ -12,6 +12,8 @@ from vlmchat.text import visible_line
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 SHELF = "adapters"
+# Kinds of PEFT's that are rows before the prompt; what they were computed from is not needed.
+PROMPTS = ("PROMPT_TUNING", "P_TUNING")
 
 
 def find_adapter(spec: str) -> Path:
@@ -59,3 +61,17 @@ def check_adapter(folder: Path) -> None:
     if not isinstance(config, dict) or not config.get("peft_type"):
         raise ModelError(f"{CONFIG} in {shown} says no “peft_type”: it is no adapter of PEFT's.")
     read_header(folder / WEIGHTS)
+
+
+def check_mergeable(adapter: Path) -> None:
+    """Refuse an adapter that has no weights to merge.
+
+    Raises:
+        ModelError: it is none, or a learned prompt.
+    """
+    check_adapter(adapter)
+    if json.loads((adapter / CONFIG).read_text("utf-8"))["peft_type"] in PROMPTS:
+        raise ModelError(
+            f"The adapter “{visible_line(adapter.name)}” is a learned prompt, which changes no "
+            "weights: there is nothing to merge; export it instead."
+        )

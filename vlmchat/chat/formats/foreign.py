@@ -32,11 +32,21 @@ _UPDATED = ("updated", "updated_at", "update_time")
 
 def from_messages(row: dict[str, Any], sources: Sources) -> Conversation:
     """Return the conversation in a row with ``messages``, and ``images`` or ``videos``."""
-    return _linear(row, _typed(list_of(row.get("messages"), "“messages”"), row, sources))
+    return _linear(row, messages_in(row, sources))
 
 
 def from_turns(row: dict[str, Any], sources: Sources) -> Conversation:
     """Return the conversation in a row with ``conversations``: ShareGPT, LLaVA."""
+    return _linear(row, turns_in(row, sources))
+
+
+def messages_in(row: dict[str, Any], sources: Sources) -> list[Message]:
+    """Return the ``messages`` of a row, with its ``images`` or ``videos`` in their places."""
+    return _typed(list_of(row.get("messages"), "“messages”"), row, sources)
+
+
+def turns_in(row: dict[str, Any], sources: Sources) -> list[Message]:
+    """Return the ``conversations`` of a row as messages, with its pictures in their places."""
     messages: list[Message] = []
     for item in list_of(row.get("conversations"), "“conversations”"):
         turn = dict_of(item, "A turn")
@@ -47,7 +57,7 @@ def from_turns(row: dict[str, Any], sources: Sources) -> Conversation:
         messages.append(Message(role, (TextPart(text),)))
     if isinstance(system := row.get("system"), str) and system:
         messages.insert(0, Message("system", (TextPart(system),)))
-    return _linear(row, _placed(messages, _beside(row), sources))
+    return _placed(messages, _beside(row), sources)
 
 
 def from_training(row: dict[str, Any], sources: Sources) -> Conversation:

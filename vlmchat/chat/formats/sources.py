@@ -205,15 +205,23 @@ class Sources:
         make_media: checks bytes and makes a picture of them.
         limits: what is refused.
         videos: how videos are read; rows that have some are refused without.
+        kept: an empty folder for pictures that lie in no file of their own; without one they are
+            held in memory. It has to stay until they are stored.
     """
 
     def __init__(
-        self, files: Files, make_media: MakeMedia, limits: Limits, videos: Videos | None = None
+        self,
+        files: Files,
+        make_media: MakeMedia,
+        limits: Limits,
+        videos: Videos | None = None,
+        kept: Path | None = None,
     ) -> None:
         self._files = files
         self._make = make_media
         self._limits = limits
         self._videos = videos
+        self._kept = kept
         self._by_place: dict[str, Media] = {}
         self._by_digest: dict[str, Media] = {}
         # By their place: where a video lies, what is known of it, and the frames by the rules.
@@ -317,8 +325,7 @@ class Sources:
         name = f"picture{suffix}" if name is None else name
         digest = sha256(data).hexdigest()
         if digest not in self._by_digest:
-            self._hold(len(data))
-            self._by_digest[digest] = self._make(data, name)
+            self._by_digest[digest] = self._keep(self._make(data, name))
         return replace(self._by_digest[digest], name=name)
 
     def asset(self, key: str) -> Media | None:
@@ -340,15 +347,30 @@ class Sources:
         media = self._make(data, name)
         path = self._files.lasting(reference)
         if path is None or media.sha256 != sha256(data).hexdigest():
-            self._hold(media.size)
-            return media
+            return self._keep(media)
         return replace(media, read=partial(_read_again, path, media.sha256, media.size))
 
-    def _hold(self, size: int) -> None:
-        self._held += size
-        if self._held > self._limits.max_held_bytes:
-            most = human_bytes(self._limits.max_held_bytes)
+    def _keep(self, media: Media) -> Media:
+        """Return a picture that stays: in memory, or in the folder for such.
+
+        Raises:
+            BadRow: there are too many of them, or the disk is full.
+        """
+        self._held += media.size
+        limits = self._limits
+        allowed = limits.max_held_bytes if self._kept is None else limits.max_unpacked_bytes
+        if self._held > allowed:
+            most = human_bytes(allowed)
             raise BadRow(f"The pictures have more than {most} in all: import fewer at once.")
+        if self._kept is None:
+            return media
+        path = self._kept / media.sha256
+        try:
+            path.write_bytes(media.data)
+        except OSError as error:
+            why = error.strerror or error
+            raise BadRow(f"A picture cannot be unpacked to {self._kept} ({why}).") from None
+        return replace(media, read=partial(_read_again, path, media.sha256, media.size))
 
 
 def _asset_key(name: str) -> str:
