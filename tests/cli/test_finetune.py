@@ -127,7 +127,7 @@ def test_lines_on_a_pipe(log: Path, tiny_model: Path) -> None:
 
 
 def test_json_rows(log: Path, tiny_model: Path) -> None:
-    done = run(log, "--model", tiny_model, "--json", "--device", "cpu")
+    done = run(log, "--model", tiny_model, "--json", "--device", "cpu", "--threads", 1)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     data, estimate, job, *events, adapter = rows_of(done)
     assert data["event"] == "data" and (data["rows"], data["usable"]) == (15, 12)
@@ -146,7 +146,7 @@ def test_json_rows(log: Path, tiny_model: Path) -> None:
     for event in events:
         follows_schema(event)
     assert [json.loads(line) for line in told(the_job()).splitlines()] == events
-    assert "arguments: --device cpu" in the_job().log_file.read_text()
+    assert "arguments: --device cpu --threads 1" in the_job().log_file.read_text()
 
 
 def follows_schema(event: dict[str, Any]) -> None:
@@ -198,7 +198,7 @@ def test_refused(log: Path, tiny_model: Path, tmp_path: Path) -> None:
     assert "patience" in sentence(log, "--patience", "often", "--model", tiny_model)
     assert "Nothing would be trained" in sentence(log, "--no-text", "--model", tiny_model)
     assert "DPO needs" in sentence(log, "--method", "dpo", "--model", tiny_model)
-    assert "CUDA only" in sentence(log, "--quantization", "4bit", "--device", "cpu")
+    assert "CUDA only" in sentence(log, "--quantization", "4bit", "--device", "cpu", "--threads", 1)
     assert "two things" in sentence("--list", "--stop", "x")
     assert "takes no data" in sentence(log, "--resume", "x")
     assert "takes no data" in sentence("--watch", "x", "--rank", 4)

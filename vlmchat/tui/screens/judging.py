@@ -104,7 +104,7 @@ class Judging(ModalScreen[str]):
 
     def compose(self) -> ComposeResult:
         """Lay out the question above the two answers."""
-        title = f"{self._comparing.name}: is it better with it or without?"
+        title = f"Better with {self._comparing.name}, or without it?"
         yield Static(Content(title), id="judging-title")
         with VerticalScroll(id="judging-prompt", can_focus=False):
             yield Static(id="judging-question", markup=False)
