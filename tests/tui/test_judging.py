@@ -65,7 +65,7 @@ async def test_judged_side_by_side(tmp_path: Path) -> None:
         await begun(chat)
         assert question(chat) == QUESTIONS[0] and len(top(chat).query(Picture)) == 1
         assert "Question 1 of 3 · 0 judged." in chat.text()
-        assert "with birds" not in chat.text()  # blind
+        assert ": with birds" not in chat.text()  # blind
         for prompt, text in zip(contest.prompts, QUESTIONS, strict=True):
             await asks(chat, text)
             await shown(chat)
@@ -89,7 +89,7 @@ async def test_left_and_gone_on_with(tmp_path: Path) -> None:
         await chat.until(lambda: question(chat) == QUESTIONS[1])
         await shown(chat)
         await chat.pilot.press("v")
-        await chat.until(lambda: "with birds" in chat.text() and "without it" in chat.text())
+        await chat.until(lambda: ": with birds" in chat.text() and ": without it" in chat.text())
         await chat.pilot.press("v", "x")
         await chat.until(lambda: question(chat) == QUESTIONS[2])
         await shown(chat)
@@ -139,6 +139,27 @@ async def test_an_engine_that_fails_is_asked_again(tmp_path: Path) -> None:
         await chat.pilot.press("r")
         await shown(chat)
         assert question(chat) == QUESTIONS[0]
+
+
+async def test_an_engine_that_dies_gets_the_adapter_again(tmp_path: Path) -> None:
+    on_the_shelf(tmp_path)
+    replies = [Reply([BASE]), Reply(["A"], die_after=1), *script().replies]
+    async with chatting(by_model(tmp_path, auto=Script(replies, adapters=True))) as chat:
+        await chat.ready()
+        pid = chat.local.pid
+        await chat.ask("/judge birds")
+        await chat.until(lambda: isinstance(chat.app.screen, Judging))
+        await chat.until(lambda: "r asks again" in side(chat, "left"))
+        await chat.until(lambda: chat.local.pid not in (None, pid))
+        await chat.ready()
+        await chat.pilot.press("r")
+        await shown(chat)
+        served = await chat.local.client.models()
+        assert [row.id for row in served if row.parent] == ["birds"]
+        await chat.pilot.press("escape")
+        await noted(chat, "Nothing was judged yet.")
+        served = await chat.local.client.models()
+        assert not [row.id for row in served if row.parent]
 
 
 async def test_a_server_has_its_own() -> None:

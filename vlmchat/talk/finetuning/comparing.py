@@ -52,6 +52,7 @@ class Comparing:
         self._ours = ours
         self._answers: dict[str, asyncio.Task[Both]] = {}
         self._judged = False
+        self._lost = False
 
     @classmethod
     async def begin(cls, front: "Front", name: str, files: Sequence[Path]) -> "Comparing":
@@ -96,7 +97,8 @@ class Comparing:
         try:
             both = await asyncio.shield(task)
         except VlmchatError:
-            self._answers.pop(prompt.key, None)
+            self._answers.clear()
+            self._lost = True  # it may have been restarted, without the adapter
             raise
         for other in self.contest.waiting[:2]:
             if other.key != prompt.key:
@@ -111,6 +113,10 @@ class Comparing:
         return self._answers[prompt.key]
 
     async def _both(self, prompt: "Prompt") -> Both:
+        if self._lost:
+            adapter, client = self.contest.adapter, self._front.session.engine.client
+            await client.load_adapter(adapter.name, adapter.folder, replace=True)
+            self._lost = False
         return Both(
             await self._answer(prompt, ""), await self._answer(prompt, self.contest.adapter.name)
         )
