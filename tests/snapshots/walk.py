@@ -1,25 +1,27 @@
 """Walks through every screen of the chat, and shows each to whoever keeps the snapshots."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from textual._context import visible_screen_stack
 from textual.strip import Strip
-from textual.widgets import OptionList
+from textual.widgets import Input, OptionList
 from textual.worker import WorkerState
 
-from tests.snapshots.world import LOADING, READY, StillEngine, moving
+from tests.snapshots.world import LOADING, NOW, READY, StillEngine, log_of_receipts, moving
 from tests.tui.driving import Chat
+from vlmchat.finetune.job import list_jobs
 from vlmchat.tui.screens.allow_fetch import AllowFetch
 from vlmchat.tui.screens.settings import SettingsScreen
 from vlmchat.tui.widgets.media_grid import MediaGrid
 from vlmchat.tui.widgets.picture import PictureCanvas
 from vlmchat.tui.widgets.sidebar import Sidebar
 
-# These run as long as the chat does.
-_ENDLESS = {"session", "themes", "collecting"}
+# These run as long as the chat does, a job is trained, or nobody has answered.
+_ENDLESS = {"session", "themes", "collecting", "jobs", "reading"}
 
 
 class Walk:
@@ -255,10 +257,43 @@ async def videos(walk: Walk) -> None:
     chat.screen.attachments.items = []
 
 
+async def finetuning(walk: Walk) -> None:
+    """The three steps, and the list of jobs."""
+    chat, press = walk.chat, walk.chat.pilot.press
+    await walk.over("/finetune", "finetune-sources", "All conversations")
+    log = log_of_receipts(walk.folder.parent / "logs")
+    await walk.open(f"/finetune {log}")
+    await walk.see("finetune-outside", "Read it?")
+    await press("n")
+    await walk.see("finetune-data", "Example 1 of 60")
+    await press("l")
+    await walk.see("finetune-left-out", "Rows left out")
+    await press("enter")
+    await walk.see("finetune-method", "of memory")
+    await press("tab", "tab", "tab")
+    rank = chat.app.focused
+    assert isinstance(rank, Input)
+    rank.value = "512"
+    await press("enter")
+    await walk.see("finetune-no-fit", "It cannot be started so")
+    await press("ctrl+t")
+    await chat.until(lambda: "Start (Ctrl+S)" in chat.text())
+    await press("ctrl+s")
+    await walk.see("finetune-run", "step 60 of 90")
+    await press("s")
+    await walk.see("finetune-ended", "Done (step 60")
+    await press("escape")
+    await chat.until(lambda: len(chat.app.screen_stack) == 1)
+    (job,) = list_jobs()
+    made = job.folder / "job.toml"
+    made.write_text(re.sub(r"(?m)^created = .*$", f"created = {NOW.timestamp()}", made.read_text()))
+    await walk.over("/jobs", "jobs", "sft on")
+
+
 async def everything(walk: Walk) -> None:
     """Walk through all of it."""
     for part in (
         *(beginning, conversation, list_of_conversations),
-        *(finding, pictures, adjusting, questions, videos),
+        *(finding, pictures, adjusting, questions, videos, finetuning),
     ):
         await part(walk)

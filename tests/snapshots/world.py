@@ -5,15 +5,23 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from PIL import Image, ImageDraw
 
+from tests.finetune.logs import asked, write_log
+from tests.finetuning import trainer
 from vlmchat import paths
 from vlmchat.chat.conversation import Conversation, Entry, Label, Provenance
 from vlmchat.chat.messages import Media, Message, TextPart, user_message
 from vlmchat.client.protocol import EngineStatus, ModelInfo
+from vlmchat.finetune import preparing
+from vlmchat.finetune.estimate import Machine
+from vlmchat.finetune.job import BaseModelRef
+from vlmchat.finetune.preparing import Base
 from vlmchat.settings import Settings
 from vlmchat.store.store import Store
 from vlmchat.talk.engine_keeper import EngineKeeper, NoEngine
+from vlmchat.talk.finetuning import flow
 
 NOW = datetime(2025, 3, 14, 12, 0, tzinfo=UTC)
 _DAY = 86_400.0
@@ -127,6 +135,40 @@ def moving(folder: Path) -> Path:
 def media(image: Image.Image, name: str) -> Media:
     """Return a picture as an attachment."""
     return Media.held(encoded(image), name, "image/bmp", image.width, image.height)
+
+
+# Fine-tuning -----------------------------------------------------------------------------------
+
+
+def log_of_receipts(folder: Path) -> Path:
+    """Write a log of 60 rows, and a few that cannot be used."""
+    folder.mkdir()
+    (folder / "receipt.bmp").write_bytes(encoded(lighthouse().resize((64, 48))))
+    (folder.parent / "private.bmp").write_bytes(encoded(lighthouse().resize((32, 24))))
+    question = "What is the total of receipt [{}]? Give the figure alone."
+    rows = [asked(question.format(n), f"{n},50 euros", "receipt.bmp") for n in range(60)]
+    rows += [
+        rows[3],
+        asked("Where?", "Here.", "lost.bmp"),
+        asked("And this?", "A receipt.", "../private.bmp"),
+        asked("Too long?", "Yes. " * 1_000),
+        {"text": "a row of another kind"},
+    ]
+    return write_log(folder / "receipts.jsonl", rows)
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
+    """Have runs planned for a machine of 2 cores, and done by a trainer that stops at a step."""
+    base = Base(BaseModelRef("smolvlm2-500m", "a1b2c3d", str(model)), "SmolVLM2 500M")
+
+    def here(device: str, base: Base, memory: int = 0) -> Machine:
+        return Machine(device, memory, 50_000_000_000, cores=2)
+
+    monkeypatch.setattr(preparing, "find_base", lambda spec, device: base)
+    monkeypatch.setattr(preparing, "here", here)
+    monkeypatch.setattr(flow, "free_memory", lambda device: 410_000_000)
+    monkeypatch.setattr(flow, "memory_of", lambda pid, device: 1_200_000_000)
+    trainer(monkeypatch, "--hold-at", "60", "--steps", "90")
 
 
 # Conversations ---------------------------------------------------------------------------------

@@ -54,6 +54,8 @@ CASES = {
     "good": "test_branches.test_rating_is_saved_and_shown",
     "bad": "test_branches.test_rating_is_saved_and_shown",
     "better": "test_branches.test_rating_is_saved_and_shown",
+    "finetune": "test_finetune_steps.test_a_job_runs_and_its_result_is_used",
+    "jobs": "test_finetune_steps.test_a_killed_job_goes_on_and_jobs_are_deleted",
     "info": "test_branches.test_what_produced_an_answer_is_shown",
     "copy": "test_commands.test_what_can_be_copied",
     "copy-code": "test_commands.test_what_can_be_copied",
@@ -121,6 +123,7 @@ OTHER_REASONS = {
     "parameters": "test_commands.test_parameters_wait_for_the_settings",
     "gallery": "test_gallery.test_without_a_store",
     "watch": "test_watch.test_a_model_without_eyes_watches_nothing",
+    "finetune": "test_finetune_steps.test_a_model_elsewhere_is_not_tuned",
 }
 
 

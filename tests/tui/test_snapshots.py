@@ -8,7 +8,14 @@ import pytest
 
 from tests.snapshots.compare import Snapshots, differences, lines_of, other_versions, stripped
 from tests.snapshots.walk import Walk, everything
-from tests.snapshots.world import Clock, StillEngine, fill, folder_of_pictures, still_engine
+from tests.snapshots.world import (
+    Clock,
+    StillEngine,
+    fill,
+    folder_of_pictures,
+    machine,
+    still_engine,
+)
 from tests.tui.driving import chatting
 from vlmchat.text import visible_line
 from vlmchat.tui.widgets import sidebar
@@ -37,6 +44,7 @@ async def test_every_screen(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
+    tiny_model: Path,
     _elsewhere: None,
 ) -> None:
     folder = folder_of_pictures(tmp_path / "pictures")
@@ -45,6 +53,8 @@ async def test_every_screen(
         return visible_line(text).replace(str(tmp_path), "/home/ada")
 
     monkeypatch.setattr("vlmchat.tui.screens.picker.visible_line", named)
+    monkeypatch.setattr("vlmchat.tui.screens.finetune.data.visible_line", named)
+    machine(monkeypatch, tiny_model)
     fill(open_one=True)
     snapshots = Snapshots(
         f"{theme}-{size[0]}x{size[1]}", request.config.getoption("--accept-screens")

@@ -33,7 +33,7 @@ from vlmchat.finetune.methods import for_method
 from vlmchat.finetune.reading import ExampleReader, ReadOptions
 from vlmchat.finetune.rendering import Renderer
 from vlmchat.finetune.report import DataReport, examine
-from vlmchat.finetune.settings import RunSettings
+from vlmchat.finetune.settings import Method, RunSettings
 from vlmchat.finetune.split import Split, split
 from vlmchat.models.progress import ProgressSink, ignore_progress
 from vlmchat.models.resolve import resolve
@@ -158,6 +158,7 @@ class Preparation:
         self.report = DataReport()
         self._reader = ExampleReader(options)
         self._files: tuple[DataFile, ...] = ()
+        self._measured: dict[Method, tuple[list[Example], DataReport]] = {}
 
     def __enter__(self) -> Self:
         """Return the preparation itself."""
@@ -194,6 +195,7 @@ class Preparation:
         limit = min(context or renderer.context, renderer.context)
         found = _told(self._found(files, conversations), reading)
         self.report = examine(found, renderer.count, limit)
+        self._measured = {}
         self._files = tuple(jobs.data_file(path) for path in files if path.is_file())
         return self.report
 
@@ -211,12 +213,19 @@ class Preparation:
             UsageError: nothing was read that the method learns from.
             DoesNotFitError: the machine has less than it needs; with the nearest that fits.
         """
-        chosen = for_method(self.report.examples, settings.method)
+        chosen, report = self._for_method(settings.method)
         parted = split(chosen, settings.validation_share, settings.seed)
-        report = examine(chosen, self.base.renderer.count, self.report.context)
         spec = self.base.renderer.spec
         work = Workload.of(report, spec.tokens_per_tile, parted.validation)
         return Plan(settings, parted, work, check_fits(settings, self.base.shape, work, machine))
+
+    def _for_method(self, method: Method) -> tuple[list[Example], DataReport]:
+        """Return what a method learns from, measured; once, as plans are asked for often."""
+        if method not in self._measured:
+            chosen = for_method(self.report.examples, method)
+            report = examine(chosen, self.base.renderer.count, self.report.context)
+            self._measured[method] = chosen, report
+        return self._measured[method]
 
     def create(
         self, name: str, plan: Plan, *, progress: Callable[[int, int], None] | None = None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vlmchat.plain.reading import Reader
     from vlmchat.settings import Settings
     from vlmchat.talk.engine_change import EngineChanger
+    from vlmchat.talk.finetuning.following import Following
     from vlmchat.talk.front import Front
     from vlmchat.talk.keeping.conversations import Conversations
     from vlmchat.talk.plan import Plans
@@ -49,6 +50,7 @@ class Base:
     plans: "Plans"
     engine_changer: "EngineChanger"
     watching: "Watcher"
+    following: "Following"
 
     def __init__(
         self, out: "Out", reader: "Reader", overrides: Mapping[str, Mapping[str, Any]]
@@ -110,6 +112,10 @@ class Base:
         if self._pushed:
             return self._pushed.pop()
         return await self.reader.line(prompt, begun)
+
+    def push(self, text: str) -> None:
+        """Have `text` be what the person writes next."""
+        self._pushed.append(text)
 
     async def choose(self, most: Sequence[int] | int, what: str = "Number") -> int | None:
         """Ask for a number; ``None`` when there is none.

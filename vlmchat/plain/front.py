@@ -12,6 +12,7 @@ from vlmchat.talk.commands.base import Command
 from vlmchat.talk.desktop.pasted import split_paths
 from vlmchat.talk.engine_change import EngineChanger
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, NoEngine
+from vlmchat.talk.finetuning.following import Following
 from vlmchat.talk.plan import Plans
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.watching import Watcher
@@ -53,6 +54,7 @@ class PlainFront(Adjusting):
         self.session = ChatSession(NoEngine(), self)
         self.engine_changer = EngineChanger(self.session, self.notice, self.then)
         self.watching = Watcher(self)
+        self.following = Following(self, self._behind, self._tell_tuning)
         self.plans = Plans(self.session, lambda: self.attachments.items, self._behind, lambda: None)
         self.plans.settings = lambda: self.settings
         self.plans.wanted = lambda: self.engine_changer.model
@@ -63,6 +65,7 @@ class PlainFront(Adjusting):
         self._moved = asyncio.Event()
         self._speaking: Turn | None = None
         self._stage: tuple[str, int] = ("", 0)
+        self._tenth = -1
         self._greeted = False
         self._told: set[str] = set()
         self._failures = 0
@@ -91,6 +94,7 @@ class PlainFront(Adjusting):
         engine.listen(self._on_engine_event)
         self.engine_changer.begin(settings)
         self.plans.begin()
+        self.following.begin()
         engine.start()
 
     # What the session tells (see SessionView) -------------------------------------------------
@@ -213,6 +217,14 @@ class PlainFront(Adjusting):
                 self.notice(notice)
         self.out.line("Ready." if self._greeted else READY)
         self._greeted = True
+
+    def _tell_tuning(self) -> None:
+        """Say how far a job is, at each tenth of it."""
+        said = self.following.label.partition(" ")[2].removesuffix(" %")
+        tenth = int(said) // 10 if said.isdigit() else -1
+        if tenth > self._tenth:
+            self.notice(f"The job is at {said} %.")
+        self._tenth = tenth
 
     # What the person says ---------------------------------------------------------------------
 

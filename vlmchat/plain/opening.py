@@ -269,6 +269,20 @@ class Opening(Base):
         self.out.line(f"Frames of {visible_line(part.media.name)}: {listed}.")
         self.notice(f"{cost}. /frames changes them: {EXAMPLES}.")
 
+    # Fine-tuning ------------------------------------------------------------------------------
+
+    def open_finetune(self, files: "Sequence[Path]" = ()) -> None:
+        """Go through the steps of fine-tuning."""
+        from vlmchat.plain.tuning import finetune
+
+        self.then(finetune(self, files))
+
+    def open_jobs(self, name: str = "") -> None:
+        """List the fine-tuning jobs, or tell of one."""
+        from vlmchat.plain.tuning import jobs
+
+        self.then(jobs(self, name))
+
     # The engine and the program ---------------------------------------------------------------
 
     def list_models(self) -> None:

@@ -187,8 +187,8 @@ class _Keeper(ABC):
     def restart(self) -> None:
         self._again.set()
 
-    async def unload(self, sentence: str) -> None:
-        """Do nothing: there is no process of ours."""
+    async def unload(self, sentence: str) -> None:  # noqa: B027 - there is no process of ours
+        """Do nothing."""
 
     def _tell(self, event: EngineEvent) -> None:
         for listener in self._listeners:

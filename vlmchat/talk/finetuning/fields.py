@@ -21,8 +21,10 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "Learning",
-        ("learning_rate", "schedule", "warmup", "weight_decay", "max_grad_norm")
-        + ("epochs", "max_steps", "batch", "accumulation", "quantization"),
+        (
+            *("learning_rate", "schedule", "warmup", "weight_decay", "max_grad_norm"),
+            *("epochs", "max_steps", "batch", "accumulation", "quantization"),
+        ),
     ),
     ("Measuring", ("eval_steps", "patience", "samples", "checkpoint_steps")),
 )

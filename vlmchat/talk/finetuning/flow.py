@@ -1,10 +1,7 @@
 """From data to a job, one step after another, whoever shows them.
 
-flow = Finetuning(spec, "cpu", Origin("logs", (Path("logs.jsonl"),)))
-await flow.read(told, ask)
-outcome = await flow.plan()
-job = await flow.create("receipts", outcome)
-await start(job)
+First `Finetuning.read`, as often as the data is asked for otherwise; then `Finetuning.plan` after
+each change of the settings; then `Finetuning.create`, whose job `Following.start` starts.
 """
 
 import asyncio
@@ -32,6 +29,8 @@ Allowance: TypeAlias = Literal["file", "folder", "no", "none"]
 Ask: TypeAlias = Callable[[Path], Awaitable[Allowance]]
 PLAIN_PRESET = "default"
 _TELL_SECONDS = 0.1
+# Of the memory that is free, and of what the run needs.
+_TIGHT, _WORTH = 0.8, 0.1
 _LOOK_SECONDS = 0.1
 
 
@@ -308,13 +307,15 @@ class Finetuning:
         try:
             plan = self._preparation.plan(settings, machine)
         except DoesNotFitError as error:
-            fits = error.estimate.memory <= free + engine
-            helps = fits and not self.unload and bool(engine)
-            return Outcome(None, error.estimate, str(error), error.suggestion, engine, helps)
+            cost = error.estimate
+            helps = cost.memory <= free + engine and not self.unload
+            worth = engine if helps or engine > _WORTH * cost.memory else 0
+            return Outcome(None, cost, str(error), error.suggestion, worth, helps)
         except VlmchatError as error:
             return Outcome(error=str(error))
         # What is nearly all that is free leaves nothing for the answers of the chat.
-        tight = plan.estimate.memory > 0.8 * machine.memory
+        needed = plan.estimate.memory
+        tight = needed > _TIGHT * machine.memory and engine > _WORTH * needed
         return Outcome(plan, plan.estimate, engine=engine if tight and not self.unload else 0)
 
     async def create(

@@ -1,14 +1,15 @@
 """What was found in the data, in words: for a table, and for lines."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmchat.text import human_bytes, visible_line
 
 if TYPE_CHECKING:
     from vlmchat.finetune.estimate import Estimate
-    from vlmchat.finetune.examples import Example
+    from vlmchat.finetune.examples import Example, Source
     from vlmchat.finetune.rendering import Renderer, Span
     from vlmchat.finetune.report import DataReport
     from vlmchat.finetune.split import Split
@@ -39,14 +40,14 @@ class LeftOut:
 
 def rows_of(report: "DataReport", parted: "Split | None") -> list[tuple[str, str]]:
     """Return the report as rows of a name and what stands for it."""
-    kinds = ", ".join(f"{_KINDS[kind]} {count}" for kind, count in sorted(report.kinds.items()))
+    kinds = ", ".join(f"{count:,} {_KINDS[kind]}" for kind, count in sorted(report.kinds.items()))
     usable = f"{len(report.usable):,} of {report.rows:,} usable"
     found = [
         ("Rows", f"{usable}{f': {kinds}' if kinds else ''}"),
         ("Left out", _left_out_words(report)),
     ]
     if report.forms:
-        forms = (f"{_FORMS.get(form, form)} {count:,}" for form, count in report.forms.items())
+        forms = (f"{count:,} {_FORMS.get(form, form)}" for form, count in report.forms.items())
         found.append(("Formats", ", ".join(visible_line(form) for form in forms)))
     found.append(("Pictures, videos", _media_words(report)))
     if report.usable:
@@ -101,20 +102,39 @@ def split_words(report: "DataReport", parted: "Split") -> str:
 
 def left_out(report: "DataReport") -> list[LeftOut]:
     """Return every row that is not used, with file, line and reason."""
-    found = [LeftOut(_where(item), visible_line(item.reason)) for item in report.dropped]
+    from vlmchat.finetune.examples import Source
+
+    sources = [Source(item.file, item.line, item.item) for item in report.dropped]
+    places = _Places([*sources, *(item.source for item in report.duplicates)])
+    found = [
+        LeftOut(places.of(source), visible_line(item.reason))
+        for source, item in zip(sources, report.dropped, strict=True)
+    ]
     for item in report.duplicates:
-        found.append(LeftOut(str(item.source), f"it says what {item.first} says."))
+        why = f"it says what {places.of(item.first)} says."
+        found.append(LeftOut(places.of(item.source), why))
     for long in report.oversize:
         why = f"it has {long.tokens:,} tokens, and {report.context:,} fit; it is not cut."
-        found.append(LeftOut(str(long.source), why))
+        found.append(LeftOut(places.of(long.source), why))
     return found
 
 
-def _where(item: object) -> str:
-    from vlmchat.finetune.examples import Dropped, Source
+class _Places:
+    """Names files by their names alone, unless two have the same."""
 
-    assert isinstance(item, Dropped)
-    return str(Source(item.file, item.line, item.item))
+    def __init__(self, sources: "Sequence[Source]") -> None:
+        files = {source.file for source in sources}
+        self._whole = len({Path(file).name for file in files}) < len(files)
+
+    def of(self, source: "Source") -> str:
+        """Return where a row is."""
+        return str(source) if self._whole else place_words(source)
+
+
+def place_words(source: "Source") -> str:
+    """Return where an example comes from, a file by its name alone."""
+    path = Path(source.file)
+    return str(replace(source, file=path.name) if path.is_absolute() else source)
 
 
 def previewed(example: "Example", renderer: "Renderer") -> list[tuple[str, "Sequence[Span]"]]:

@@ -190,13 +190,13 @@ class JobWatch:
         """Return the last losses and checkpoint on one line."""
         parts = []
         if self.training:
-            parts.append(f"training loss {self.training[-1][1]:.4g}")
+            parts.append(f"loss {self.training[-1][1]:.4g}")
         if self.validation:
             best = min(self.validation, key=lambda item: item[1])
-            parts.append(f"validation {self.validation[-1][1]:.4g}")
-            parts.append(f"best {best[1]:.4g} at step {best[0]:,}")
+            now = f"validation {self.validation[-1][1]:.4g}"
+            parts.append(f"{now} (best {best[1]:.4g}, step {best[0]:,})")
         if self.checkpoint is not None:
-            parts.append(f"checkpoint at step {self.checkpoint.step:,}")
+            parts.append(f"checkpoint {self.checkpoint.step:,}")
         return " · ".join(parts)
 
     def label(self) -> str:

@@ -62,10 +62,10 @@ class Pager(ModalScreen[None]):
 
 
 class LogPager(Pager):
-    """The end of the engine's log (untrusted text)."""
+    """The end of a log (untrusted text)."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__("Engine log")
+    def __init__(self, text: str, title: str = "Engine log") -> None:
+        super().__init__(title)
         self._text = text
 
     def body(self) -> Widget:

@@ -119,7 +119,7 @@ class ParametersPanel(ModalScreen[None]):
         value: Value | None = getattr(settings.engine, field.name)
         return value
 
-    def _loaded(self, field: SettingField) -> str:
+    def _loaded(self, field: FormField) -> str:
         """Return what the engine says of itself about this field."""
         model = self._chat.session.engine.model
         if model is None:

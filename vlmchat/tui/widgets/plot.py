@@ -25,8 +25,8 @@ class Plot(Static):
 
     DEFAULT_CSS = "Plot { height: 1fr; min-height: 4; width: 100%; }"
 
-    def __init__(self, id: str | None = None) -> None:
-        super().__init__("", id=id, markup=False)
+    def __init__(self) -> None:
+        super().__init__("", markup=False)
         self._training: Points = ()
         self._validation: Points = ()
         self._steps = 0
@@ -74,10 +74,7 @@ def plotted(training: Points, validation: Points, steps: int, width: int, height
         if rows >= 5:
             at[rows // 2] = high - (high - low) * (rows // 2) / (rows - 1)
         label = _figure(at[row]) if row in at else ""
-        pieces = [
-            Content.styled(f"{label:>{_LABEL - 1}} ", "$muted"),
-            Content.styled("│", "$muted"),
-        ]
+        pieces = [Content.styled(f"{label:>{_LABEL - 1}} │", "$muted")]
         pieces += [_cell(cells[row][x], marks.get((x, row), "")) for x in range(inner)]
         lines.append(Content("").join(pieces))
     right = f"step {end:,}"
@@ -89,10 +86,7 @@ def plotted(training: Points, validation: Points, steps: int, width: int, height
 def _legend(measured: bool) -> Content:
     parts = [(" " * (_LABEL + 1), ""), ("⠒⠢ training loss", "$primary")]
     if measured:
-        parts += [
-            (f"   {MEASURED} validation loss", "bold $accent"),
-            (f"   {BEST} best", "bold $accent"),
-        ]
+        parts.append((f"   {MEASURED} validation loss   {BEST} best", "bold $accent"))
     return Content.assemble(*parts)
 
 
