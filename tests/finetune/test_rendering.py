@@ -15,6 +15,7 @@ from vlmchat.engine.prompt import PromptBuilder
 from vlmchat.finetune.rendering import Renderer
 from vlmchat.media.images import media_from_bytes
 from vlmchat.media.rules import DEFAULT_LIMITS
+from vlmchat.media.sending import frame_parts
 from vlmchat.media.tiles import ProcessorSpec
 from vlmchat.media.video_prompt import video_parts
 
@@ -113,7 +114,10 @@ def test_a_typed_role_or_special_token_changes_nothing(renderer: Renderer) -> No
 def test_a_video_counts_as_its_frames(renderer: Renderer) -> None:
     frame = picture(64, 48, "low").media
     clip = VideoPart(frame, Clip((0.0, 1.5), 3.0))
-    parts = video_parts([(0.0, frame), (1.5, frame)], 3.0)
+    frames = [(0.0, frame), (1.5, frame)]
+    # Idefics3 has not learned videos: it gets pictures with a sentence that says so.
+    parts = frame_parts(frames, 3.0, videos=renderer.videos)
+    assert (parts == video_parts(frames, 3.0)) is renderer.videos
     one = renderer.render([Message("user", (clip, TextPart("What?"))), ANSWER], [1])
     two = renderer.render([Message("user", (*parts, TextPart("What?"))), ANSWER], [1])
     assert one == two

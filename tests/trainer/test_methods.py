@@ -15,7 +15,7 @@ from vlmchat.finetune.job import Job
 from vlmchat.trainer.run import run
 
 MAKERS = {"sft": sft_rows, "dpo": preference_rows, "mpo": preference_rows, "kto": kto_rows}
-QUICK = {
+QUICK: dict[str, Any] = {
     "epochs": 2,
     "accumulation": 2,
     "eval_steps": 3,

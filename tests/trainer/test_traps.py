@@ -42,7 +42,7 @@ def base(tiny_model: Path) -> Base:
 
 def rows_of(base: Base, folder: Path, method: str) -> tuple[list[Row], FeatureStore]:
     job = job_of(base.renderer._folder, folder, mixed(method, folder), method=method)
-    maker = Rows(base.renderer, videos=base.videos, context=10_000)
+    maker = Rows(base.renderer, context=10_000)
     store = FeatureStore(folder / "features", base.model, base.tile_maker)
     rows = []
     for example in job.examples("train"):
@@ -141,17 +141,14 @@ _PARTS = {"text_model", "vision_model", "connector", "lm_head"}
 
 
 def test_the_base_stays_as_it_is(base: Base, tiny_model: Path, tmp_path: Path) -> None:
-    from vlmchat.trainer import run as module
-
     kept: list[Base] = []
-    load = module.load_base
 
     def remembered(*arguments: Any) -> Base:
-        kept.append(load(*arguments))
+        kept.append(load_base(*arguments))
         return kept[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "load_base", remembered)
+        patch.setattr("vlmchat.trainer.run.load_base", remembered)
         before = {path: path.read_bytes() for path in tiny_model.iterdir()}
         carried_out(job_of(tiny_model, tmp_path, sft_rows(tmp_path, 6), held_out=2, **QUICK))
     assert {path: path.read_bytes() for path in tiny_model.iterdir()} == before
@@ -165,9 +162,14 @@ def test_the_base_stays_as_it_is(base: Base, tiny_model: Path, tmp_path: Path) -
 
 def test_the_adapter_names_its_base_and_its_layers(tiny_model: Path, tmp_path: Path) -> None:
     job = job_of(tiny_model, tmp_path, sft_rows(tmp_path, 2), **(QUICK | {"epochs": 1}))
+    text = (job.folder / "job.toml").read_text()
+    named = f'id = "{tiny_model}"\nrevision = ""'
+    assert named in text
+    text = text.replace(named, 'id = "someone/tiny"\nrevision = "abc"')
+    (job.folder / "job.toml").write_text(text)
     carried_out(job)
     config = json.loads((job.adapter / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == job.spec().base.id
+    assert config["base_model_name_or_path"] == "someone/tiny" and config["revision"] == "abc"
     with safe_open(job.adapter / "adapter_model.safetensors", "pt") as file:
         names = list(file.keys())
     assert names and all("text_model" in name for name in names)
@@ -224,7 +226,7 @@ def test_gradients_are_the_same_after_answers(
 def test_features_stand_for_pixels(base: Base, tmp_path: Path) -> None:
     """The loss with what was encoded once is the loss with the pixels themselves."""
     rows, store = rows_of(base, tmp_path, "sft")
-    maker = Rows(base.renderer, videos=base.videos, context=10_000)
+    maker = Rows(base.renderer, context=10_000)
 
     def tiles(row: Row) -> dict[str, torch.Tensor]:
         return {name: base.tile_maker.tiles(one) for name, one in maker.images(row).items()}

@@ -45,6 +45,7 @@ from vlmchat.finetune.files import (
     write_whole,
 )
 from vlmchat.finetune.settings import RunSettings, from_table, to_table
+from vlmchat.media.rules import Background, rules
 
 VERSION = 1
 Request: TypeAlias = Literal["pause", "resume", "stop", "cancel"]
@@ -85,6 +86,8 @@ class JobSpec:
         rows: that are trained on.
         validation_rows: that only measure.
         created: seconds since 1970.
+        background: what transparent parts of pictures are laid over (`vlmchat.media.rules`).
+        number_images: whether pictures are named in the prompt.
     """
 
     name: str
@@ -95,6 +98,8 @@ class JobSpec:
     rows: int = 0
     validation_rows: int = 0
     created: float = field(default_factory=time.time)
+    background: Background = field(default_factory=lambda: rules().background)
+    number_images: bool = field(default_factory=lambda: rules().number_images)
 
 
 def jobs_dir() -> Path:
@@ -430,6 +435,7 @@ def _toml(spec: JobSpec, rows: int, validation_rows: int, digest: str) -> str:
             "validation_rows": validation_rows,
             "files": [asdict(file) for file in spec.files],
         },
+        "media": {"background": spec.background, "number_images": spec.number_images},
         "settings": to_table(spec.settings),
     }
     return tomlkit.dumps(value)
@@ -448,4 +454,6 @@ def _spec_of(value: dict[str, Any]) -> JobSpec:
         int(data["rows"]),
         int(data["validation_rows"]),
         float(value["created"]),
+        "black" if value["media"]["background"] == "black" else "white",
+        bool(value["media"]["number_images"]),
     )

@@ -35,6 +35,7 @@ from vlmchat.finetune.rendering import Renderer
 from vlmchat.finetune.report import DataReport, examine
 from vlmchat.finetune.settings import Method, RunSettings
 from vlmchat.finetune.split import Split, split
+from vlmchat.models.catalogue import DEMO
 from vlmchat.models.progress import ProgressSink, ignore_progress
 from vlmchat.models.resolve import resolve
 
@@ -66,7 +67,7 @@ class Base:
         Raises:
             ModelError: a file is missing or damaged.
         """
-        return Renderer(self.folder)
+        return Renderer(self.folder, videos=False if self.ref.id == DEMO.id else None)
 
     @cached_property
     def shape(self) -> ModelShape:

@@ -17,10 +17,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmchat.chat.messages import ImagePart, Message, VideoPart, numbered
+from vlmchat.chat.messages import ImagePart, Message, Part, VideoPart, numbered
 from vlmchat.errors import ModelError, UsageError
 from vlmchat.media.prompt_text import IMAGE_TOKEN, image_block
 from vlmchat.media.rules import rules
+from vlmchat.media.sending import frame_parts
 from vlmchat.media.special_tokens import SpecialTokens, unused_char
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 from vlmchat.models.local import read_json
@@ -91,15 +92,19 @@ class Renderer:
 
     Args:
         folder: of the model: configuration, tokenizer and chat template.
+        videos: whether the model has learned videos; by default as its architecture says, which
+            is wrong for the demo model only.
 
     Raises:
         ModelError: a file is missing or damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, videos: bool | None = None) -> None:
         self._folder = folder
         self.spec: ProcessorSpec = processor_spec(folder)
         config = read_json(folder / "config.json")
+        learned = config.get("model_type") == "smolvlm"
+        self.videos: bool = learned if videos is None else videos
         text = config.get("text_config")
         limit = text.get("max_position_embeddings") if isinstance(text, dict) else None
         self.context: int = int(limit) if isinstance(limit, int) else 8192
@@ -109,17 +114,20 @@ class Renderer:
 
     # Public -----------------------------------------------------------------------------------
 
-    def render(self, messages: Sequence[Message], trained: Iterable[int] = ()) -> Rendered:
+    def render(
+        self, messages: Sequence[Message], trained: Iterable[int] = (), *, sent: bool = False
+    ) -> Rendered:
         """Return the token ids of `messages`, and which of them are trained on.
 
         Args:
             messages: a whole conversation, as an example has it.
             trained: places of the assistant turns that are learned.
+            sent: the messages are already as `vlmchat.media.sending.as_sent` makes them.
 
         Raises:
             UsageError: the template refuses the messages, or rewrites earlier turns.
         """
-        prepared, plans = self._prepared(messages)
+        prepared, plans = self._prepared(messages, named=sent)
         mark = unused_char(prepared)
         text = self._render(prepared, mark)
         if text.count(IMAGE_TOKEN) != len(plans):
@@ -240,26 +248,34 @@ class Renderer:
 
     # Text -------------------------------------------------------------------------------------
 
-    def _prepared(self, messages: Sequence[Message]) -> tuple[list[Message], list[TilePlan]]:
+    def _prepared(
+        self, messages: Sequence[Message], *, named: bool
+    ) -> tuple[list[Message], list[TilePlan]]:
         """Return messages with videos as their frames, and how each picture is cut."""
-        if rules().number_images:
+        if rules().number_images and not named:
             messages = numbered(messages)
         plans: list[TilePlan] = []
         prepared: list[Message] = []
         for message in messages:
             parts: list[Any] = []
             for part in message.parts:
-                parts += _frames(part) if isinstance(part, VideoPart) else (part,)
+                parts += self._frames(part) if isinstance(part, VideoPart) else (part,)
             for part in parts:
                 if isinstance(part, ImagePart):
                     plans.append(plan_tiles(*part.size, self.spec, part.detail))
             prepared.append(Message(message.role, tuple(parts)))
         return prepared, plans
 
+    def _frames(self, part: VideoPart) -> Sequence[Part]:
+        """Return a video as the model is told of it; its frames are planned, not decoded."""
+        frames = [(time, part.media) for time in part.clip.times]
+        return frame_parts(frames, part.clip.duration, videos=self.videos)
+
     def _render(self, messages: Sequence[Message], mark: str, *, opened: bool = False) -> str:
+        rows = self._specials.rows(messages, mark)
         try:
             return self._template.render(
-                messages=self._specials.rows(messages, mark),
+                messages=rows,
                 tools=None,
                 documents=None,
                 add_generation_prompt=opened,
@@ -284,13 +300,6 @@ class Renderer:
         tail = whole[len(opening) :]
         ends = self._specials.ends(tail)
         return len(opening), len(opening) + (ends[-1] if ends else len(tail))
-
-
-def _frames(part: VideoPart) -> Sequence[Any]:
-    """Return a video as the model is told of it; its frames are planned, not decoded."""
-    from vlmchat.media.video_prompt import video_parts
-
-    return video_parts([(time, part.media) for time in part.clip.times], part.clip.duration)
 
 
 def _within(at: int, spans: Sequence[tuple[int, int]]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from vlmchat.chat.messages import ImagePart, Message, Part, TextPart, VideoPart, numbered
+from vlmchat.chat.messages import ImagePart, Media, Message, Part, TextPart, VideoPart, numbered
 from vlmchat.media.crop import cropped, plain
 from vlmchat.media.images import is_plain
 from vlmchat.media.rules import rules
@@ -55,11 +55,25 @@ def _sent(part: Part, videos: bool) -> Sequence[Part]:
 def _video(part: VideoPart, videos: bool) -> Sequence[Part]:
     """Return the frames of a video with their times (see `as_sent`)."""
     from vlmchat.media.frames import frames_of
-    from vlmchat.media.video_prompt import video_parts
 
     frames = list(zip(part.clip.times, frames_of(part), strict=True))
+    return frame_parts(frames, part.clip.duration, videos=videos)
+
+
+def frame_parts(
+    frames: Sequence[tuple[float, Media]], duration: float | None, *, videos: bool
+) -> Sequence[Part]:
+    """Return a video's frames with their times, for a model that has learned videos or has not.
+
+    Args:
+        frames: (time in seconds, picture) in temporal order, at least one.
+        duration: of the whole video, seconds.
+        videos: see `as_sent`.
+    """
+    from vlmchat.media.video_prompt import video_parts
+
     if videos:
-        return video_parts(frames, part.clip.duration)
+        return video_parts(frames, duration)
     count = "one picture" if len(frames) == 1 else f"{len(frames)} pictures"
     parts: list[Part] = [TextPart(f"A video follows as {count}, in the order of time.")]
     for seconds, picture in frames:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftConfig, PromptTuningConfig, TaskType
+from peft import LoraConfig, PeftConfig, PromptTuningConfig, TaskType, get_peft_model
 from transformers import PreTrainedTokenizerFast
 
 from vlmchat.engine.hardware import Hardware
@@ -26,19 +26,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A loaded base.
-
-    Attributes:
-        model: frozen, without an adapter.
-        videos: whether it has learned videos.
-    """
+    """A loaded base; its `model` is frozen and has no adapter."""
 
     model: Any
     tokenizer: PreTrainedTokenizerFast
     renderer: Renderer
     tile_maker: TileMaker
     hardware: Hardware
-    videos: bool
 
     @property
     def pad_id(self) -> int:
@@ -63,14 +57,13 @@ def load_base(ref: BaseModelRef, settings: RunSettings, hardware: Hardware) -> B
     model = load_weights(folder, config, settings.quantization, hardware)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    renderer = Renderer(path)
+    renderer = Renderer(path, videos=False if demo else None)
     return Base(
         model=model,
         tokenizer=load_tokenizer(folder),
         renderer=renderer,
         tile_maker=TileMaker(load_image_processor(folder, config), renderer.spec, rules().limits),
         hardware=hardware,
-        videos=config["model_type"] == "smolvlm" and not demo,
     )
 
 
@@ -101,6 +94,15 @@ def adapter_config(settings: RunSettings, ref: BaseModelRef) -> PeftConfig:
         use_rslora=settings.adapter == "rslora",
         **known,
     )
+
+
+def adapted(base: Base, settings: RunSettings, ref: BaseModelRef) -> Any:  # noqa: ANN401
+    """Return PEFT's wrapper around the base, with a new adapter."""
+    model = get_peft_model(base.model, adapter_config(settings, ref))
+    # PEFT puts in the folder that the base was loaded from, which means nothing elsewhere.
+    config = model.peft_config[model.active_adapter]
+    config.base_model_name_or_path, config.revision = ref.id, ref.revision or None
+    return model
 
 
 def check_trains(model: Any) -> int:  # noqa: ANN401 - PEFT's wrapper

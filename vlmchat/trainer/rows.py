@@ -96,13 +96,11 @@ class Rows:
 
     Args:
         renderer: of the model.
-        videos: whether the model has learned videos (see `vlmchat.media.sending.as_sent`).
         context: tokens that a sequence may have.
     """
 
-    def __init__(self, renderer: Renderer, *, videos: bool, context: int) -> None:
+    def __init__(self, renderer: Renderer, *, context: int) -> None:
         self._renderer = renderer
-        self._videos = videos
         self._context = context
 
     def make(self, example: Example) -> tuple[Row, dict[str, PlannedImage]]:
@@ -115,8 +113,8 @@ class Rows:
         images: dict[str, PlannedImage] = {}
         branches: list[Tokens] = []
         for messages, trained in example.branches():
-            sent = as_sent(messages, videos=self._videos)
-            rendered = self._renderer.render(sent, trained)
+            sent = as_sent(messages, videos=self._renderer.videos)
+            rendered = self._renderer.render(sent, trained, sent=True)
             if len(rendered.ids) > self._context:
                 raise UsageError(
                     f"{example.source} has {len(rendered.ids)} tokens and {self._context} fit: "

@@ -7,13 +7,12 @@ import random
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from peft import get_peft_model
 from transformers import set_seed
 from transformers.trainer_callback import ProgressCallback
 
@@ -23,9 +22,10 @@ from vlmchat.finetune.events import Ended, Error, Event, EventWriter, Paused, Sa
 from vlmchat.finetune.files import JobError, sync_folder, told
 from vlmchat.finetune.job import Job, JobSpec, Side
 from vlmchat.finetune.settings import RunSettings
+from vlmchat.media.rules import rules, use_rules
 from vlmchat.trainer import checkpoints
 from vlmchat.trainer.answers import answer
-from vlmchat.trainer.base import Base, adapter_config, check_trains, load_base, precision
+from vlmchat.trainer.base import Base, adapted, check_trains, load_base, precision
 from vlmchat.trainer.batches import Collator, Sight, features_sight, pixels_sight
 from vlmchat.trainer.features import FeatureStore
 from vlmchat.trainer.methods import dataset_of, method_of
@@ -93,6 +93,7 @@ class _Data:
 def _carried_out(job: Job, writer: EventWriter | None, device: str, threads: int) -> Event:
     """Train, and return the event that the run ends with."""
     spec, settings = job.spec(), job.spec().settings
+    use_rules(replace(rules(), background=spec.background, number_images=spec.number_images))
     use_threads(threads)
     hardware = find_hardware(device)
     settings.check_device(hardware.device)
@@ -100,7 +101,7 @@ def _carried_out(job: Job, writer: EventWriter | None, device: str, threads: int
     base = load_base(spec.base, settings, hardware)
     data = _data(job, base, settings)
     set_seed(settings.seed)  # whatever was drawn while encoding, a resumed run draws the same
-    model = get_peft_model(base.model, adapter_config(settings, spec.base))
+    model = adapted(base, settings, spec.base)
     parameters = check_trains(model)
     validation = Collator(data.validation, data.sight, base.pad_id, settings.method)
     started = Started(
@@ -140,7 +141,7 @@ def _data(job: Job, base: Base, settings: RunSettings) -> _Data:
     context = min(settings.context or base.renderer.context, base.renderer.context)
     # The learned prompt takes its place in the context, too.
     context -= settings.virtual_tokens if settings.adapter == "prompt" else 0
-    maker = Rows(base.renderer, videos=base.videos, context=context)
+    maker = Rows(base.renderer, context=context)
     store = None
     if settings.frozen_sight:
         store = FeatureStore(job.folder / "features", base.model, base.tile_maker)
