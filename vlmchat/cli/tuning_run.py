@@ -291,11 +291,6 @@ def _row(watch: "JobWatch") -> dict[str, Any]:
     }
 
 
-def tell_ready(job: "Job") -> None:
-    """Say that a job is there and was not started."""
-    note(f"The job “{visible_line(job.id)}” is prepared: {_resume_words(job)} starts it.")
-
-
 def flush() -> None:
     """Write what is still held back, where a reader that has gone does no harm."""
     sys.stdout.flush()
