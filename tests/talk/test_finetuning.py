@@ -121,7 +121,7 @@ async def test_reading_along(tmp_path: Path, tiny_model: Path) -> None:
         assert watch.update()
         assert watch.step == 10 and watch.share == 0.5 and watch.seconds_left == 30
         assert watch.where() == "running · step 10 of 20 (50%) · epoch 1 · 30 s left"
-        assert "best 0.5 at step 5" in watch.losses()
+        assert "best 0.5, step 5" in watch.losses()
         events.write(Paused(step=10, time=140))
         watch.update()
         assert str(watch.state) == "paused" and not watch.seconds_left

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vlmchat.chat.messages import VideoPart
@@ -44,6 +44,7 @@ class Base:
 
     Attributes:
         library: the saved conversations; ``None`` while they are not kept.
+        leave: what Ctrl+C leaves now, if that is not the answer.
     """
 
     session: "ChatSession"
@@ -66,6 +67,7 @@ class Base:
         self._settings: Settings | None = None
         self._selected: Turn | None = None
         self._pushed: list[str] = []
+        self.leave: Callable[[], None] | None = None
         self._following: list[Coroutine[Any, Any, None]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -403,6 +403,9 @@ class PlainFront(Adjusting):
         """Take Ctrl+C: stop the answer; a second one quits."""
         if self._editing:
             return
+        if self.leave is not None:
+            self.leave()
+            return
         self._interrupts += 1
         watched = self.watching.stop()
         if self.session.stop() or watched:

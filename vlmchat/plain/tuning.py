@@ -115,7 +115,11 @@ async def _read(plain: "Base", flow: Finetuning) -> None:
         answers: dict[str, Allowance] = {"y": "file", "yes": "file", "folder": "folder"}
         return answers.get((text or "none").strip().lower(), "none" if text is None else "no")
 
-    report = await flow.read(told, ask)
+    plain.leave = flow.cancel
+    try:
+        report = await flow.read(told, ask)
+    finally:
+        plain.leave = None
     parted = await asyncio.to_thread(flow.parted)
     for name, value in rows_of(report, parted if report.usable else None):
         plain.out.line(f"{name}: {value}")

@@ -17,7 +17,10 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Method", ("method", "beta", "sft_weight")),
     (
         "Adapter",
-        ("adapter", "rank", "alpha", "dropout", "virtual_tokens", "text", "vision", "connector"),
+        (
+            *("adapter", "rank", "alpha", "dropout", "virtual_tokens"),
+            *("layers", "text", "vision", "connector"),
+        ),
     ),
     (
         "Learning",
@@ -130,6 +133,6 @@ def used(name: str, settings: "RunSettings") -> bool:
         "beta": settings.method != "sft",
         "sft_weight": settings.method == "mpo",
     }
-    if name in ("rank", "alpha", "dropout", "text", "vision", "connector"):
+    if name in ("rank", "alpha", "dropout", "layers", "text", "vision", "connector"):
         return not prompt
     return rules.get(name, True)

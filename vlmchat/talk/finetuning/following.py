@@ -78,7 +78,10 @@ class Following:
             elif watch.state == "dead":
                 left.append(watch)
             elif watch.result and not is_adopted(watch.job):
-                said.append(_ended_words(watch, _adopted(watch.job)))
+                try:
+                    said.append(_ended_words(watch, _adopted(watch.job)))
+                except VlmchatError as error:
+                    said.append(f"The result of the job “{name}” cannot be used: {error}")
         if left:
             name = visible_line(left[0].job.id)
             more = f", and {len(left) - 1} more" if len(left) > 1 else ""

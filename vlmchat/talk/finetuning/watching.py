@@ -2,7 +2,6 @@
 
 import time
 from collections import deque
-from statistics import median
 from typing import TYPE_CHECKING
 
 from vlmchat.talk.finetuning.summary import time_words
@@ -140,6 +139,8 @@ class JobWatch:
         """How long it will take, by the pace of the last steps; ``None`` while unknown."""
         if not self._paces or not self.steps or self.state != "running":
             return None
+        from statistics import median
+
         return median(self._paces) * (self.steps - self.step)
 
     @property

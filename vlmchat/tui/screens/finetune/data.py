@@ -17,10 +17,9 @@ from vlmchat.talk.finetuning.flow import Allowance, Finetuning, ReadingCancelled
 from vlmchat.talk.finetuning.summary import LeftOut, left_out, place_words, previewed, rows_of
 from vlmchat.text import visible, visible_line
 from vlmchat.tui.screens.finetune.asking import Asking
-from vlmchat.tui.screens.finetune.step import StepScreen, step_title
+from vlmchat.tui.screens.finetune.step import StepScreen, keys_line, step_title
 
 if TYPE_CHECKING:
-    from vlmchat.finetune.split import Split
     from vlmchat.tui.screens.chat import ChatScreen
 
 _PAGE = 100
@@ -63,10 +62,10 @@ class DataScreen(StepScreen):
         super().__init__(chat, "finetune-data")
         self.flow = flow
         self.reading = False
+        self._cancelling = False
         self._place = 0
         self._listed = False
         self._left_out: list[LeftOut] = []
-        self._split: Split | None = None
         self._fields = run_fields(lambda: flow.settings)
 
     def compose(self) -> ComposeResult:
@@ -101,7 +100,7 @@ class DataScreen(StepScreen):
     def action_read(self) -> None:
         """Read the data, again if it was read before."""
         if not self.reading:
-            self.reading = True
+            self.reading, self._cancelling = True, False
             self._told(0)
             self._show_keys()
             self.run_worker(self._read(), group="reading")
@@ -155,11 +154,11 @@ class DataScreen(StepScreen):
 
     async def _part(self) -> None:
         """Part the rows anew and show everything."""
-        self._split = await asyncio.to_thread(self.flow.parted)
+        rows = await asyncio.to_thread(self._rows)
         report = self.flow.report
         if not report.usable and self._left_out:
             self._listed = True
-        self._show_table()
+        self._show_table(rows)
         await self._show_pane()
         self._show_keys()
         if not self.reading and not report.rows and not self._said:
@@ -171,26 +170,34 @@ class DataScreen(StepScreen):
     def _said(self) -> bool:
         return any(line.display for line in self.query(".step-said"))
 
-    def _show_table(self) -> None:
+    def _rows(self) -> list[tuple[str, str]]:
         report = self.flow.report
-        rows = rows_of(report, self._split if report.usable else None) if report.rows else []
+        parted = self.flow.parted() if report.usable else None
+        return rows_of(report, parted) if report.rows else []
+
+    def _show_table(self, rows: list[tuple[str, str]]) -> None:
         lines = [Content.assemble((f"{name:<18}", "$muted"), (value, "")) for name, value in rows]
         self.query_one("#data-table", Static).update(Content("\n").join(lines))
+        report = self.flow.report
         self.query_one("#data-split").display = bool(report.usable or report.oversize)
 
     def _show_keys(self) -> None:
         dialog = self.query_one(".dialog")
         if self.reading:
-            dialog.border_subtitle = "Esc cancels"
+            dialog.border_subtitle = keys_line(("Esc cancels", "leave"))
             return
-        keys = []
-        if self.flow.report.usable:
-            keys += ["Enter goes on", "← → examples"]
-        if self._left_out:
-            keys.append("l examples" if self._listed else "l left out")
-        if not self.flow.origin.files:
-            keys.append("u only rated" if self.flow.unrated else "u unrated too")
-        dialog.border_subtitle = " · ".join([*keys, "Tab split", "Esc closes"])
+        usable = bool(self.flow.report.usable)
+        other = "l examples" if self._listed else "l left out"
+        unrated = "u only rated" if self.flow.unrated else "u unrated too"
+        dialog.border_subtitle = keys_line(
+            ("Enter goes on" if usable else "", "on"),
+            ("←" if usable else "", "step(-1)"),
+            ("→ examples" if usable else "", "step(1)"),
+            (other if self._left_out else "", "list"),
+            ("" if self.flow.origin.files else unrated, "unrated"),
+            ("Tab split" if usable else "", ""),
+            ("Esc closes", "leave"),
+        )
 
     async def _show_pane(self) -> None:
         head, text = Content(""), Content("")
@@ -293,7 +300,8 @@ class DataScreen(StepScreen):
 
     def action_leave(self) -> None:
         """Stop reading first; then close."""
-        if self.reading:
+        if self.reading and not self._cancelling:
+            self._cancelling = True
             self.flow.cancel()
         else:
             self.dismiss(False)

@@ -14,13 +14,14 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from vlmchat.errors import VlmchatError
-from vlmchat.talk.finetuning.following import all_watches
 from vlmchat.talk.finetuning.watching import JobWatch
 from vlmchat.text import visible_line
 from vlmchat.tui.screens.finetune.asking import Asking
 from vlmchat.tui.screens.finetune.run import RunScreen
+from vlmchat.tui.screens.finetune.step import keys_line
 
 if TYPE_CHECKING:
+    from vlmchat.finetune.job import Job
     from vlmchat.tui.screens.chat import ChatScreen
 
 POLL_SECONDS = 1.0
@@ -50,12 +51,18 @@ class JobsScreen(ModalScreen[None]):
         self._chat = chat
         self._jobs: list[tuple[JobWatch, str]] = []
         self._said = ""
+        self._drawn: list[Content] | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out the list."""
         with VerticalGroup(classes="dialog") as dialog:
             dialog.border_title = "Fine-tuning jobs"
-            dialog.border_subtitle = "Enter opens · r resumes · d deletes · Esc closes"
+            dialog.border_subtitle = keys_line(
+                ("Enter opens", "open"),
+                ("r resumes", "resume"),
+                ("d deletes", "delete"),
+                ("Esc closes", "dismiss(None)"),
+            )
             yield OptionList()
             yield Static("", id="jobs-about", markup=False)
 
@@ -70,10 +77,22 @@ class JobsScreen(ModalScreen[None]):
 
     async def _read(self) -> None:
         try:
-            self._jobs = await asyncio.to_thread(_found)
+            self._jobs = await asyncio.to_thread(self._found)
         except VlmchatError as error:
             self._said = str(error)
         self._draw()
+
+    def _found(self) -> list[tuple[JobWatch, str]]:
+        """Return the jobs with what they are about; blocking."""
+        from vlmchat.finetune.job import list_jobs
+
+        known = {watch.job.id: (watch, about) for watch, about in self._jobs}
+        found = []
+        for job in list_jobs():
+            watch, about = known.get(job.id) or (JobWatch(job), _about(job))
+            watch.update()
+            found.append((watch, about))
+        return found
 
     def _draw(self) -> None:
         lines = self.query_one(OptionList)
@@ -84,6 +103,9 @@ class JobsScreen(ModalScreen[None]):
             )
             for watch, about in self._jobs
         ]
+        if rows == self._drawn and not self._said:
+            return
+        self._drawn = rows
         lines.set_options([Option(row) for row in rows])
         lines.highlighted = min(at, len(rows) - 1) if rows else None
         said = self._said
@@ -97,7 +119,8 @@ class JobsScreen(ModalScreen[None]):
         return self._jobs[place][0] if place is not None and place < len(self._jobs) else None
 
     @on(OptionList.OptionSelected)
-    def _open(self) -> None:
+    def action_open(self) -> None:
+        """Show the job that is chosen."""
         if (watch := self._chosen) is not None:
             self.app.push_screen(RunScreen(self._chat, watch.job))
 
@@ -142,12 +165,7 @@ class JobsScreen(ModalScreen[None]):
         await self._read()
 
 
-def _found() -> list[tuple[JobWatch, str]]:
-    """Return the jobs with what they are about; blocking."""
-    found = []
-    for watch in all_watches():
-        spec = watch.job.spec()
-        when = datetime.fromtimestamp(spec.created).astimezone()
-        about = f"{spec.settings.method} on {spec.rows:,} rows · {when:%Y-%m-%d %H:%M}"
-        found.append((watch, about))
-    return found
+def _about(job: "Job") -> str:
+    spec = job.spec()
+    when = datetime.fromtimestamp(spec.created).astimezone()
+    return f"{spec.settings.method} on {spec.rows:,} rows · {when:%Y-%m-%d %H:%M}"

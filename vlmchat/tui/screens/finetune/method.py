@@ -14,7 +14,7 @@ from vlmchat.talk.finetuning.fields import GROUPS, run_fields, used
 from vlmchat.talk.finetuning.flow import Finetuning, Outcome
 from vlmchat.talk.finetuning.summary import cost_words, work_words
 from vlmchat.text import human_bytes, visible_line
-from vlmchat.tui.screens.finetune.step import StepScreen, step_title
+from vlmchat.tui.screens.finetune.step import StepScreen, keys_line, step_title
 from vlmchat.tui.widgets.field import ChoiceLine, FieldRow, row_of
 
 if TYPE_CHECKING:
@@ -172,10 +172,13 @@ class MethodScreen(StepScreen):
         start = self.query_one("#method-start", Button)
         start.disabled = outcome.plan is None
         start.label = "Start (Ctrl+S)" if outcome.plan is not None else "It cannot be started so"
-        keys = ["Ctrl+S starts"] if outcome.plan is not None else []
-        keys += ["Ctrl+T takes what fits"] if outcome.suggestion is not None else []
-        dialog = self.query_one(".dialog")
-        dialog.border_subtitle = " · ".join([*keys, "Tab next", "Ctrl+R default", "Esc back"])
+        self.query_one(".dialog").border_subtitle = keys_line(
+            ("Ctrl+S starts" if outcome.plan is not None else "", "start"),
+            ("Ctrl+T takes what fits" if outcome.suggestion is not None else "", "take"),
+            ("Tab next", ""),
+            ("Ctrl+R default", "reset"),
+            ("Esc back", "leave"),
+        )
 
     def action_take(self) -> None:
         """Take the nearest settings that fit."""

@@ -16,7 +16,7 @@ from vlmchat.talk.finetuning.following import result_words, use_words
 from vlmchat.talk.finetuning.watching import JobWatch
 from vlmchat.text import visible, visible_line
 from vlmchat.tui.screens.finetune.asking import Asking
-from vlmchat.tui.screens.finetune.step import StepScreen, step_title
+from vlmchat.tui.screens.finetune.step import StepScreen, keys_line, step_title
 from vlmchat.tui.screens.pager import LogPager
 from vlmchat.tui.widgets.plot import Plot
 
@@ -161,7 +161,7 @@ class RunScreen(StepScreen):
         self.query_one(Plot).show(watch.training, measured, watch.steps)
         self.query_one("#run-answers", Static).update(self._answers())
         self._show_end()
-        self.query_one(".dialog").border_subtitle = " · ".join(self._keys())
+        self.query_one(".dialog").border_subtitle = keys_line(*self._keys())
 
     def _answers(self) -> Content:
         pieces: list[tuple[str, str]] = []
@@ -199,18 +199,18 @@ class RunScreen(StepScreen):
         else:
             self.say("")
 
-    def _keys(self) -> list[str]:
+    def _keys(self) -> list[tuple[str, str]]:
         watch = self.watch_job
-        keys: list[str] = []
+        keys: list[tuple[str, str]] = []
         if watch.alive:
-            keys.append("p resumes" if watch.state == "paused" else "p pauses")
-            keys += ["s stops, best kept", "c cancels"]
+            keys.append(("p resumes" if watch.state == "paused" else "p pauses", "pause"))
+            keys += [("s stops, best kept", "stop"), ("c cancels", "cancel")]
         elif watch.state in ("paused", "dead", "failed", "prepared"):
-            keys.append("p goes on" if watch.steps else "p starts")
+            keys.append(("p goes on" if watch.steps else "p starts", "pause"))
         if self.adapter is not None:
-            keys.append("a answers with it")
+            keys.append(("a answers with it", "apply"))
         closes = "Esc: it goes on" if watch.alive else "Esc closes"
-        return [*keys, "l log", closes]
+        return [*keys, ("l log", "log"), (closes, "leave")]
 
     # Keys -------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.style import Style
 from textual.widgets import Static
 
 if TYPE_CHECKING:
@@ -27,6 +28,20 @@ def step_title(step: int, about: str = "") -> Content:
     if about:
         parts.append((f" {about}", ""))
     return Content.assemble(*parts)
+
+
+def keys_line(*keys: tuple[str, str]) -> Content:
+    """Return the line of keys at the foot of a dialog; a click does what the key does.
+
+    Args:
+        keys: what is said, and the action of the screen; empty for none.
+    """
+    parts = [
+        Content.styled(said, Style.from_meta({"@click": f"screen.{action}"} if action else {}))
+        for said, action in keys
+        if said
+    ]
+    return Content(" · ").join(parts)
 
 
 class StepScreen(ModalScreen[bool]):
