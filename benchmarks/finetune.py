@@ -51,6 +51,7 @@ class Side:
     Attributes:
         seconds: from the loaded model to the saved adapter.
         whole: from the start of the process to its end.
+        work: seconds that the processor's cores worked, which other processes do not change much.
         memory: largest resident size, bytes.
         losses: of each step.
     """
@@ -58,6 +59,7 @@ class Side:
     name: str
     seconds: float
     whole: float
+    work: float
     memory: int
     losses: list[float] = field(repr=False)
 
@@ -201,9 +203,9 @@ def run_plain(order: dict[str, Any], out: Path, name: str, targets: str | list[s
     told = out / "order.json"
     told.write_text(json.dumps({**order, "out": str(out), "targets": targets}))
     command = [sys.executable, __file__, "--plain-side", str(told)]
-    whole, memory = watched(command, out / "log.txt", {})
+    whole, work, memory = watched(command, out / "log.txt")
     result = json.loads((out / "result.json").read_text())
-    return Side(name, result["seconds"], whole, memory, result["losses"])
+    return Side(name, result["seconds"], whole, work, memory, result["losses"])
 
 
 # Our side ----------------------------------------------------------------------------------------
@@ -253,37 +255,41 @@ def run_ours(order: dict[str, Any], out: Path) -> Side:
         assert len(examples) == len(order["rows"])
         job = create(JobSpec("benchmark", base, settings), examples, folder=out)
     command = [sys.executable, __file__, "--our-side", str(job.folder)]
-    whole, memory = watched([*command, "--threads", str(order["threads"])], job.log_file, {})
+    command += ["--threads", str(order["threads"])]
+    whole, work, memory = watched(command, job.log_file)
     result = json.loads((job.folder / "result.json").read_text())
     steps = [event for event in read_events(job.events_file) if isinstance(event, Step)]
     losses = [float("nan") if event.loss is None else event.loss for event in steps]
-    return Side("ours", result["seconds"], whole, memory, losses)
+    return Side("ours", result["seconds"], whole, work, memory, losses)
 
 
 def ours(folder: Path, threads: int) -> None:
     """Be the trainer of a job, and note when its model is loaded."""
-    from vlmchat.finetune.job import Job
-    from vlmchat.trainer import run
+    from unittest.mock import patch
+
+    from vlmchat.engine.hardware import Hardware
+    from vlmchat.finetune.job import BaseModelRef, Job
+    from vlmchat.finetune.settings import RunSettings
+    from vlmchat.trainer import base, run
 
     loaded: list[float] = []
-    load = run.load_base
+    load = base.load_base
 
-    def noted(*given: Any) -> Any:  # noqa: ANN401 - whatever it is
-        found = load(*given)
+    def noted(ref: BaseModelRef, settings: RunSettings, hardware: Hardware) -> base.Base:
+        found = load(ref, settings, hardware)
         loaded.append(time.time())
         return found
 
-    run.load_base = noted
     job = Job(folder)
-    with job.hold():
+    with job.hold(), patch.object(run, "load_base", noted):
         if run.run(job, device="cpu", threads=threads):
             sys.exit("our side failed")
     result = {"seconds": time.time() - loaded[0]}
     (folder / "result.json").write_text(json.dumps(result))
 
 
-def watched(command: Sequence[str], log: Path, environment: dict[str, str]) -> tuple[float, int]:
-    """Run a process to its end and return the seconds and its largest resident size in bytes."""
+def watched(command: Sequence[str], log: Path) -> tuple[float, float, int]:
+    """Run a process to its end: seconds, seconds of work, and its largest resident size, bytes."""
     path = str(Path(__file__).parents[1])
     began = time.perf_counter()
     with log.open("ab") as file:
@@ -291,13 +297,14 @@ def watched(command: Sequence[str], log: Path, environment: dict[str, str]) -> t
             command,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **QUIET, "PYTHONPATH": path, **environment},
+            env={**os.environ, **QUIET, "PYTHONPATH": path},
         )
         _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{log.read_text()[-3000:]}")
-    return time.perf_counter() - began, usage.ru_maxrss * 1024
+    work = usage.ru_utime + usage.ru_stime
+    return time.perf_counter() - began, work, usage.ru_maxrss * 1024
 
 
 # What came out -----------------------------------------------------------------------------------
@@ -309,13 +316,18 @@ def report(sides: list[Side], samples: int, *, losses: bool) -> bool:
     for side in sides:
         print(
             f"  {side.name:32} {samples / side.seconds:7.2f} samples/s  {side.seconds:7.1f} s  "
-            f"(whole process {side.whole:6.1f} s)  {side.memory / 2**20:7.0f} MiB"
+            f"(whole process {side.whole:6.1f} s, {side.work:6.1f} s of work)  "
+            f"{side.memory / 2**20:5.0f} MiB"
         )
     kept = True
     for side in sides[:-1]:
         speed, memory = side.seconds / ours.seconds, ours.memory / side.memory
-        kept &= speed >= ALLOWED_SPEED and memory <= ALLOWED_MEMORY
-        print(f"  ours against {side.name}: {speed:.2f} × as fast, {memory:.0%} of its memory")
+        if side is sides[0]:  # the recipe as it is written, unless it was left out
+            kept = speed >= ALLOWED_SPEED and memory <= ALLOWED_MEMORY
+        print(
+            f"  ours against {side.name}: {speed:.2f} × as fast, {memory:.0%} of its memory, "
+            f"{ours.work / side.work:.0%} of its work"
+        )
     if losses:
         same = next(side for side in sides if "text model" in side.name)
         pairs = list(zip(same.losses, ours.losses, strict=True))
@@ -356,7 +368,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tiles", type=int, nargs="+", choices=(1, 5), default=(1, 5))
     parser.add_argument("--no-checkpointing", action="store_true", help="of the plain side")
-    parser.add_argument("--quick", action="store_true", help="8 rows, and the comparable side only")
+    parser.add_argument(
+        "--quick", action="store_true", help="8 rows at most, and the comparable side only"
+    )
     parser.add_argument("--plain-side", help=argparse.SUPPRESS)
     parser.add_argument("--our-side", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -368,7 +382,7 @@ def main() -> None:
         return
     os.environ.update(QUIET)
     if options.quick:
-        options.rows = 8
+        options.rows = min(options.rows, 8)
     kept = True
     for tiles in options.tiles:
         with tempfile.TemporaryDirectory() as folder:

@@ -4,7 +4,8 @@ Sixty drawn rows of a small task (`vlmchat.demo.tasks`) are read from a log, pre
 `vlmchat finetune` does; base and tuned then answer the same forty other rows, greedily, through the
 engine's own generation.
 
-    python benchmarks/finetune_task.py --task charts
+    python benchmarks/finetune_task.py
+    python benchmarks/finetune_task.py --task charts --epochs 20
 """
 
 import argparse
@@ -87,12 +88,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--task", choices=tuple(TASKS), default="charts")
+    parser.add_argument("--task", choices=tuple(TASKS), default="sorting")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--rate", type=float, default=5e-4)
-    parser.add_argument("--epochs", type=float, default=10)
+    parser.add_argument("--epochs", type=float, default=6)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--vision", action="store_true", help="train the vision tower, too")
     parser.add_argument("--connector", action="store_true", help="train the connector, too")

@@ -19,10 +19,16 @@ from tests.pictures import encoded, saved
 COMMAND = [sys.executable, "-m", "vlmchat.cli.main"]
 
 
-def run(*arguments: object, stdin: str | bytes = "") -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, stdin: str | bytes = "", seconds: float = 180
+) -> subprocess.CompletedProcess[str]:
     data = stdin.encode() if isinstance(stdin, str) else stdin
     done = subprocess.run(
-        [*COMMAND, *map(str, arguments)], input=data, capture_output=True, timeout=180, check=False
+        [*COMMAND, *map(str, arguments)],
+        input=data,
+        capture_output=True,
+        timeout=seconds,
+        check=False,
     )
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode(), done.stderr.decode()

@@ -263,3 +263,23 @@ def test_the_remark_reaches_a_person(tiny_model: Path, tmp_path: Path) -> None:
     (path / "adapter_config.json").write_text(json.dumps(config))
     tuned = load(tiny_model, adapter=path)
     assert tuned.remark == "" and tuned.adapter.startswith("a@")
+
+
+def test_what_the_shelf_gives_away_loads_with_peft_alone(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peft import PeftModel
+
+    from tests.adapters import bare
+    from vlmchat.finetune import shelf
+
+    monkeypatch.setenv("VLMCHAT_HOME", str(tmp_path / "home"))
+    kept = save_adapter(tiny_model, shelf.adapters_dir() / "birds", "dora")
+    shelf.note_evaluation("birds", {"exact match": 1.0})  # which writes a card
+    folder = shelf.export("birds", tmp_path / "out")
+    ids = torch.arange(60, 90)[None]
+    with torch.inference_mode():
+        model = PeftModel.from_pretrained(bare(tiny_model, "float32"), str(folder)).eval()
+        theirs = model(input_ids=ids).logits
+        ours = wear(load(tiny_model, dtype="float32"), "birds", kept).model(input_ids=ids).logits
+    torch.testing.assert_close(ours, theirs)

@@ -89,8 +89,8 @@ def test_unloaded_and_refused(served: EngineProcess, made: dict[str, Path], tmp_
 
 def test_an_answer_keeps_its_adapter(served: EngineProcess, made: dict[str, Path]) -> None:
     question = "Say a great deal."
-    whole = served.chat(question, model="birds", max_tokens=300).json()
-    events = served.stream(question, model="birds", max_tokens=300)
+    whole = served.chat(question, model="birds", max_tokens=80).json()
+    events = served.stream(question, model="birds", max_tokens=80)
     begun = [next(events) for _ in range(3)]
     # Another question waits in line with the adapter that is about to be taken away.
     waiting: list[Any] = []

@@ -289,15 +289,15 @@ def write_large(path: Path, size: int, row: int, end: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", [2_000, 100_000])
-def test_a_gigabyte_with_one_bad_line_at_the_end(tmp_path: Path, row: int) -> None:
+@pytest.mark.parametrize(("row", "size"), [(2_000, 250_000_000), (100_000, 1_000_000_000)])
+def test_a_gigabyte_with_one_bad_line_at_the_end(tmp_path: Path, row: int, size: int) -> None:
     path = tmp_path / "log.jsonl"
-    count = write_large(path, 1_000_000_000, row, '{"messages": [{"ro')
+    count = write_large(path, size, row, '{"messages": [{"ro')
     kinds, last, grown, seconds = measured(path)
     assert kinds == {"Example": count, "Dropped": 1}
     assert f"line {count + 1}" in last and "not JSON" in last
     assert grown < 60_000_000
-    assert seconds < (60 if row > 10_000 else 150)  # half a million rows, on a busy machine
+    assert seconds < 60
     path.unlink()
 
 

@@ -59,6 +59,8 @@ def model(tiny_model: Path) -> Any:
         {"vision": True, "connector": True, "rank": 4},
         {"adapter": "dora"},
         {"adapter": "rslora"},
+        {"layers": "attention"},
+        {"layers": "query-value", "vision": True},
     ],
 )
 def test_targets_and_parameters_are_those_of_peft(
@@ -91,6 +93,8 @@ def test_text_only_by_default_never_hits_the_vision_tower(shape: ModelShape) -> 
     names = target_shapes(shape.weights, RunSettings())
     assert len(names) == 14
     assert all("text_model" in name for name in names)
+    few = target_shapes(shape.weights, make({"layers": "query-value"}))
+    assert {name.rpartition(".")[2] for name in few} == {"q_proj", "v_proj"} and len(few) == 4
     assert target_pattern(make({"adapter": "prompt"})) == ""
     assert trained_parameters(shape.weights, make({"adapter": "prompt"}), 64) == 16 * 64
 

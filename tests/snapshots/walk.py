@@ -13,8 +13,14 @@ from textual.worker import WorkerState
 
 from tests.snapshots.world import LOADING, NOW, READY, StillEngine, log_of_receipts, moving
 from tests.tui.driving import Chat
-from vlmchat.finetune.job import list_jobs
+from vlmchat.chat.messages import user_message
+from vlmchat.finetune.compare import Contest, Prompt
+from vlmchat.finetune.job import BaseModelRef, list_jobs
+from vlmchat.finetune.shelf import Adapter, AdapterCard
+from vlmchat.media.images import load_media
+from vlmchat.talk.finetuning.comparing import Both, Comparing
 from vlmchat.tui.screens.allow_fetch import AllowFetch
+from vlmchat.tui.screens.judging import Judging
 from vlmchat.tui.screens.settings import SettingsScreen
 from vlmchat.tui.widgets.media_grid import MediaGrid
 from vlmchat.tui.widgets.picture import PictureCanvas
@@ -290,10 +296,40 @@ async def finetuning(walk: Walk) -> None:
     await walk.over("/jobs", "jobs", "sft on")
 
 
+class StillComparing(Comparing):
+    """Has both answers at hand."""
+
+    async def answers(self, prompt: Prompt) -> Both:
+        """Return them."""
+        return Both(
+            "The picture shows a tall building near some water. It may be a tower.",
+            "A red and white lighthouse on a rock.",
+        )
+
+    async def close(self) -> str:
+        """Have nothing to end."""
+        return self.contest.tally.sentence()
+
+
+async def judging(walk: Walk) -> None:
+    """An adapter against its base."""
+    picture = load_media(walk.folder / "lighthouse.bmp")
+    asked = (user_message("What is in the picture?", (picture,)), user_message("And where?"))
+    card = AdapterCard(BaseModelRef("tiny", "", ""), sha256="0" * 64)
+    adapter = Adapter("receipts", walk.folder, card)
+    contest = Contest(adapter, [Prompt((message,)) for message in asked])
+    screen = Judging(StillComparing(walk.chat.screen, contest, None, ours=False))
+    walk.chat.app.push_screen(screen)
+    await walk.see("judging", "A red and white lighthouse")
+    await walk.chat.pilot.press("x", "v")
+    await walk.see("judging-open", "0 as good, 1 both bad")
+    await walk.close()
+
+
 async def everything(walk: Walk) -> None:
     """Walk through all of it."""
     for part in (
         *(beginning, conversation, list_of_conversations),
-        *(finding, pictures, adjusting, questions, videos, finetuning),
+        *(finding, pictures, adjusting, questions, videos, finetuning, judging),
     ):
         await part(walk)

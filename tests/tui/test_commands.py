@@ -69,6 +69,7 @@ CASES = {
     "undelete": "test_commands.test_delete_and_undelete",
     "export": "test_files.test_export",
     "import": "test_files.test_import",
+    "judge": "test_judging.test_judged_side_by_side",
     "view": "test_viewer.test_the_view_command",
     "crop": "test_plan.test_the_crop_command",
     "gallery": "test_gallery.test_from_the_store_by_command",
@@ -114,6 +115,7 @@ IN_AN_EMPTY_CHAT = {
     "view": "There is no picture",
     "crop": "There is no picture to crop",
     "log": "The engine runs elsewhere",
+    "judge": "cannot be changed from here",
 }
 NOT_SAVED = ("chats", "search", "rename", "pin", "archive", "delete", "undelete", "import")
 WHILE_ANSWERING = ("edit", "regenerate", "continue", "fork", "previous", "next")

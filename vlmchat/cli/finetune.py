@@ -27,7 +27,7 @@ class _How:
     """What is done with the plan."""
 
     name: str | None
-    device: str | None
+    trainer: tuple[str, ...]
     dry_run: bool
     preview: bool
     detach: bool
@@ -38,6 +38,7 @@ def finetune(
     out: tuning.Out = None,
     model: options.Model = None,
     device: Device = None,
+    threads: tuning.Threads = None,
     dry_run: tuning.DryRun = False,
     detach: tuning.Detach = False,
     as_json: tuning.AsJson = False,
@@ -68,6 +69,7 @@ def finetune(
     from vlmchat.cli.tuning_voices import voice
 
     named = only_given(resume=resume, watch=watch, stop=stop, pause=pause, cancel=cancel)
+    trainer = _trainer_options(device, threads)
     fresh = bool(logs or from_chats or chat)
     _check(named, fresh, list_jobs, bool(given or preset or out or model))
     with quiet_endings():
@@ -76,7 +78,7 @@ def finetune(
             code = 0
         elif named:
             ((what, job),) = named.items()
-            code = _on_job(what, job, voice(as_json), device, detach)
+            code = _on_job(what, job, voice(as_json), trainer, detach)
         else:
             from vlmchat.cli.tuning_data import wanted_from
 
@@ -84,7 +86,7 @@ def finetune(
                 tuple(logs or ()), from_chats, tuple(chat or ()), every_reply, outside, yes,
                 model, device,
             )  # fmt: skip
-            how = _How(out, device, dry_run, preview, detach)
+            how = _How(out, trainer, dry_run, preview, detach)
             code = _prepared(wanted, preset, given, how, voice(as_json))
         tuning_run.flush()
     raise typer.Exit(code)
@@ -107,20 +109,22 @@ def _check(named: Mapping[str, str], fresh: bool, listed: bool, chosen: bool) ->
         )
 
 
-def _on_job(what: str, job: str, voice: "Voice", device: str | None, detach: bool) -> int:
+def _on_job(what: str, job: str, voice: "Voice", trainer: tuple[str, ...], detach: bool) -> int:
     from vlmchat.cli import tuning_run
 
     if what == "watch":
         return tuning_run.watch_job(job, voice)
     if what == "resume":
-        return tuning_run.resume_job(job, voice, _named_device(device), detach=detach)
+        return tuning_run.resume_job(job, voice, trainer, detach=detach)
     request: Literal["stop", "pause", "cancel"]
     request = "stop" if what == "stop" else "pause" if what == "pause" else "cancel"
     return tuning_run.ask_job(job, request, voice, detach=detach)
 
 
-def _named_device(device: str | None) -> str | None:
-    return None if device == "auto" else device
+def _trainer_options(device: str | None, threads: int | None) -> tuple[str, ...]:
+    """Return what the trainer is told besides the job; it finds out for itself what is left out."""
+    chosen = () if device in (None, "auto") else ("--device", str(device))
+    return (*chosen, *(() if threads is None else ("--threads", str(threads))))
 
 
 def _prepared(
@@ -165,7 +169,7 @@ def _prepared(
         if not tuning_data.to_be_started(report, wanted):
             raise UsageError("Nothing was started.")
         job = preparation.create(how.name or wanted.title, plan)
-    return tuning_run.started(job, _named_device(how.device), voice, detach=how.detach)
+    return tuning_run.started(job, how.trainer, voice, detach=how.detach)
 
 
 def _preview(preparation: "Preparation", voice: "Voice") -> None:

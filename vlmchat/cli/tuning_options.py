@@ -71,6 +71,12 @@ Out: TypeAlias = Annotated[
         help="What the job and its adapter are called; by default as the first file.",
     ),
 ]
+Threads: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Threads of the processor; by default one a core.", show_default=False
+    ),
+]
 Yes: TypeAlias = Annotated[
     bool,
     _flag("--yes", "-y", text="Read files outside a log's folder and start, without asking."),

@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -55,8 +55,12 @@ class Signals:
                 signal.signal(number, handler)
 
 
-def start(job: "Job", device: str | None) -> None:
+def start(job: "Job", arguments: Sequence[str]) -> None:
     """Start the trainer of a job; blocking.
+
+    Args:
+        job: prepared, or one that can be gone on with.
+        arguments: what the trainer is told besides.
 
     Raises:
         UsageError: it is running or done.
@@ -64,18 +68,17 @@ def start(job: "Job", device: str | None) -> None:
     """
     from vlmchat.finetune import process
 
-    arguments = ("--device", device) if device else ()
     process.start(job, command=process.COMMAND, arguments=arguments)
 
 
-def started(job: "Job", device: str | None, voice: Voice, *, detach: bool) -> int:
+def started(job: "Job", arguments: Sequence[str], voice: Voice, *, detach: bool) -> int:
     """Start a job and follow it, unless it shall be left alone; return the exit code."""
     voice.job(job)
     if detach:
-        start(job, device)
+        start(job, arguments)
         note(f"It goes on by itself: {_watch_words(job)} shows it.")
         return 0
-    return follow(job, voice, "stop", lambda: start(job, device))
+    return follow(job, voice, "stop", lambda: start(job, arguments))
 
 
 def follow(
@@ -185,11 +188,11 @@ def watch_job(name: str, voice: Voice) -> int:
     return follow(job, voice, "leave")
 
 
-def resume_job(name: str, voice: Voice, device: str | None, *, detach: bool) -> int:
+def resume_job(name: str, voice: Voice, arguments: Sequence[str], *, detach: bool) -> int:
     """Go on with a job, from its last checkpoint if its trainer is gone; return the exit code."""
     job = _found(name)
     if not job.alive():
-        return started(job, device, voice, detach=detach)
+        return started(job, arguments, voice, detach=detach)
     if job.state() != "paused":
         raise UsageError(
             f"The job “{visible_line(job.id)}” is running already: {_watch_words(job)} shows it."
@@ -286,11 +289,6 @@ def _row(watch: "JobWatch") -> dict[str, Any]:
         "age": age_words(spec.created),
         "folder": str(watch.job.folder),
     }
-
-
-def tell_ready(job: "Job") -> None:
-    """Say that a job is there and was not started."""
-    note(f"The job “{visible_line(job.id)}” is prepared: {_resume_words(job)} starts it.")
 
 
 def flush() -> None:

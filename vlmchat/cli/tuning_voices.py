@@ -15,7 +15,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vlmchat.text import human_bytes, visible, visible_line
@@ -308,8 +307,3 @@ def voice(as_json: bool) -> Voice:
         if can_draw():
             return Drawn()
     return Lines()
-
-
-def shown_path(path: Path) -> str:
-    """Return a path for a sentence."""
-    return visible_line(str(path))

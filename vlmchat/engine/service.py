@@ -1,6 +1,7 @@
 """The engine's state: one model with its adapters, one answer at a time, the others in order."""
 
 import asyncio
+import importlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from vlmchat.engine.sampling import SamplingParams
 
 log = logging.getLogger(__name__)
+_IDLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class EngineService:
         self.loaded: LoadedModel | None = None
         self.adapters: dict[str, LoadedModel] = {}
         self._one_at_a_time = asyncio.Lock()
+        self._answering = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._warming: asyncio.Task[None] | None = None
 
     @property
     def state(self) -> State:
@@ -78,6 +84,7 @@ class EngineService:
             if self.loaded.base is not None:
                 self.adapters[self.loaded.adapter.rpartition("@")[0]] = self.loaded
             self.state = State("ready", "Ready")
+            self._warming = asyncio.create_task(self._warm())
         except VlmchatError as error:
             log.exception("the model could not be loaded")
             self.state = State("failed", str(error))
@@ -89,6 +96,15 @@ class EngineService:
         except Exception as error:
             log.exception("the model could not be loaded")
             self.state = State("failed", f"The model could not be loaded ({_first_line(error)}).")
+
+    async def _warm(self) -> None:
+        """Import PEFT, which takes two seconds, before somebody who has adapters waits for it."""
+        from vlmchat.models.adapter import any_on_shelf
+
+        await asyncio.sleep(_IDLE_SECONDS)
+        await self._idle.wait()
+        if await asyncio.to_thread(any_on_shelf):
+            await asyncio.to_thread(importlib.import_module, "peft")
 
     def _progress(self, step: Progress) -> None:
         self.state = State(step.stage, step.text, step.done, step.total)
@@ -200,6 +216,8 @@ class EngineService:
                 put(error)
 
         future = loop.run_in_executor(self._worker, work)
+        self._answering += 1
+        self._idle.clear()
         try:
             while True:
                 item = await queue.get()
@@ -209,11 +227,16 @@ class EngineService:
                 if not isinstance(item, str):
                     return
         finally:
+            self._answering -= 1
+            if not self._answering:
+                self._idle.set()
             cancel.set()
             future.cancel()  # if it still waits in the queue; a running one sees the event
 
     def close(self) -> None:
         """Stop taking work."""
+        if self._warming is not None:
+            self._warming.cancel()
         self._worker.shutdown(wait=False, cancel_futures=True)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from vlmchat import paths
@@ -23,6 +24,7 @@ from vlmchat.models.local import is_complete
 from vlmchat.models.progress import Progress, ProgressSink, ignore_progress
 from vlmchat.text import human_bytes, visible_line
 
+_LOOK_SECONDS = 0.2
 COMMAND = (sys.executable, "-m", "vlmchat.engine.merging")
 
 
@@ -58,6 +60,7 @@ def merge(
     base: str | None = None,
     progress: ProgressSink = ignore_progress,
     command: Sequence[str] = COMMAND,
+    stop: Event | None = None,
 ) -> Merged:
     """Merge an adapter into a full model; blocking.
 
@@ -67,9 +70,10 @@ def merge(
         base: the model, where it is not the one that the adapter names.
         progress: is told what happens; it may raise to end the work.
         command: the process that does it.
+        stop: when set from another thread, ends the work.
 
     Raises:
-        UsageError: something is at `target` already, or the base is not known.
+        UsageError: something is at `target` already, the base is not known, or it was stopped.
         ModelError: the base cannot be had, the adapter does not fit it, or has nothing to merge.
         JobError: it cannot be written.
     """
@@ -85,7 +89,7 @@ def merge(
         temporary.mkdir()
         try:
             arguments = ("--base", model, "--adapter", adapter.folder, "--out", temporary)
-            found = _run((*command, *map(str, arguments)), progress)
+            found = _run((*command, *map(str, arguments)), progress, stop or Event())
             temporary.rename(target)
             sync_folder(target.parent)
         finally:
@@ -124,7 +128,7 @@ def _check_room(model: Path, folder: Path) -> None:
         )
 
 
-def _run(command: Sequence[str], progress: ProgressSink) -> dict[str, Any]:
+def _run(command: Sequence[str], progress: ProgressSink, stop: Event) -> dict[str, Any]:
     """Run the process to its end and return its last line.
 
     Raises:
@@ -134,17 +138,27 @@ def _run(command: Sequence[str], progress: ProgressSink) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with log_file.open("wb") as log, _ended(command, log) as process:
         assert process.stdout is not None
+        Thread(target=_kill_when, args=(stop, process), daemon=True).start()
         for row in map(json.loads, process.stdout):
             if "text" in row:
                 progress(Progress("converting", row["text"], row["done"], row["total"]))
             else:
                 found = row
         process.wait()
+    if stop.is_set():
+        raise UsageError("Merging was stopped: nothing was written.")
     if "error" in found:
         raise ModelError(found["error"])
     if "largest" not in found:
         raise ModelError(f"The adapter could not be merged: the reason is in {log_file}.")
     return found
+
+
+def _kill_when(stop: Event, process: "subprocess.Popen[bytes]") -> None:
+    while process.poll() is None:
+        if stop.wait(_LOOK_SECONDS):
+            process.kill()
+            return
 
 
 @contextmanager

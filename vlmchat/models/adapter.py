@@ -33,6 +33,11 @@ def is_on_shelf(spec: str) -> bool:
     return not looks_like_path and (paths.data_dir() / SHELF / spec / CONFIG).is_file()
 
 
+def any_on_shelf() -> bool:
+    """Return whether there is any adapter on the shelf; blocking."""
+    return next((paths.data_dir() / SHELF).glob(f"*/{CONFIG}"), None) is not None
+
+
 def check_adapter(folder: Path) -> None:
     """Check that `folder` holds an adapter as PEFT writes it.
 

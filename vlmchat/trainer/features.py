@@ -6,9 +6,12 @@ digest of the weights that made them, so that neither another picture, another p
 model is ever taken for it.
 """
 
+import ctypes
 import hashlib
 import logging
-from collections.abc import Mapping
+import mmap
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +80,28 @@ class FeatureStore:
     def forget_model(self) -> None:
         """Take tower and connector out of memory: nothing is encoded from now on."""
         inner = self._model.model
+        gone = [*inner.vision_model.parameters(), *inner.connector.parameters()]
         inner.vision_model = torch.nn.Identity()
         inner.connector = torch.nn.Identity()
+        _give_back(gone)
+
+
+def _give_back(weights: Iterable[torch.Tensor]) -> None:
+    """Let go of the memory of weights that nobody looks at any more.
+
+    They are views of one mapping of the whole file, which stays as long as one of them is needed:
+    their pages would stay with it. Linux only; elsewhere they stay.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    advise = ctypes.CDLL(None).madvise
+    for weight in weights:
+        if weight.device.type != "cpu":
+            continue
+        begin = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+        end = (weight.data_ptr() + weight.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+        if end > begin:
+            advise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
 
 
 def weights_digest(model: Any) -> str:  # noqa: ANN401 - Idefics3 or SmolVLM

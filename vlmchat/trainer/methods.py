@@ -8,12 +8,20 @@ TRL prepares raw text and pictures in ways that are wrong here (a loss on pictur
 from collections.abc import Mapping
 from typing import Any
 
+import trl.trainer.utils
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
 
 from vlmchat.finetune.job import Job
 from vlmchat.finetune.settings import RunSettings
 from vlmchat.trainer.checkpoints import WholeCheckpoints
+
+# TRL scores the positions with a loss only, but on a CPU it scores all of them, so that compilers
+# with fixed shapes need not compile anew. Nothing is compiled here, and an answer is a few of many
+# positions: scoring all takes a quarter of a step's time and half a gigabyte. Where TRL no longer
+# asks this question, nothing is lost but that.
+if hasattr(trl.trainer.utils, "_use_triton"):
+    trl.trainer.utils._use_triton = lambda device: True
 
 
 class _Prepared(WholeCheckpoints):

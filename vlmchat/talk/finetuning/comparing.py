@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vlmchat.finetune.shelf import Adapter
     from vlmchat.talk.front import Front
 
+_LOOK_SECONDS = 0.25
+_GIVEN_UP = ("failed", "unloaded")
 Choice: TypeAlias = Literal["left", "right", "tie", "bad"]
 
 
@@ -52,6 +54,7 @@ class Comparing:
         self._ours = ours
         self._answers: dict[str, asyncio.Task[Both]] = {}
         self._judged = False
+        self._lost = False
 
     @classmethod
     async def begin(cls, front: "Front", name: str, files: Sequence[Path]) -> "Comparing":
@@ -65,10 +68,11 @@ class Comparing:
         Raises:
             VlmchatError: there is no such adapter, no prompt, or the adapter does not fit.
         """
+        await _ready(front)
         engine = front.session.engine
         model = engine.model
-        if model is None or engine.status.stage != "ready":
-            raise UsageError("The model is not ready yet: wait a moment.")
+        if model is None:
+            raise UsageError("There is no model that answers: /restart loads it.")
         contest, reader = await asyncio.to_thread(_contest, name, files, model.adapter)
         try:
             adapter = contest.adapter
@@ -96,7 +100,8 @@ class Comparing:
         try:
             both = await asyncio.shield(task)
         except VlmchatError:
-            self._answers.pop(prompt.key, None)
+            self._answers.clear()
+            self._lost = True  # it may have been restarted, without the adapter
             raise
         for other in self.contest.waiting[:2]:
             if other.key != prompt.key:
@@ -111,6 +116,10 @@ class Comparing:
         return self._answers[prompt.key]
 
     async def _both(self, prompt: "Prompt") -> Both:
+        if self._lost:
+            adapter, client = self.contest.adapter, self._front.session.engine.client
+            await client.load_adapter(adapter.name, adapter.folder, replace=True)
+            self._lost = False
         return Both(
             await self._answer(prompt, ""), await self._answer(prompt, self.contest.adapter.name)
         )
@@ -174,6 +183,17 @@ class Comparing:
             except VlmchatError as error:
                 return f"{said} {error}"
         return f"{said}{_left_words(self)}"
+
+
+async def _ready(front: "Front") -> None:
+    """Wait until the model is loaded, or cannot be."""
+    told = False
+    while (stage := front.session.engine.status.stage) != "ready" and stage not in _GIVEN_UP:
+        if not told:
+            told = True
+            front.notice("Judging begins when the model is ready.")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(front.session.engine.wait_ready(), _LOOK_SECONDS)
 
 
 def _left_words(comparing: Comparing) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import HorizontalGroup, VerticalGroup, VerticalScroll
+from textual.containers import HorizontalGroup, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vlmchat.finetune.compare import Prompt
     from vlmchat.tui.screens.chat import ChatScreen
 
-_KEYS = "← left · → right · = as good · x both bad · s later · v who is who · Esc stops"
+_KEYS = "← → the better one · = as good · x both bad · s later · v who is who · Esc"
 
 
 class Judging(ModalScreen[str]):
@@ -48,22 +48,47 @@ class Judging(ModalScreen[str]):
         Binding("pagedown,space", "scroll(10)", show=False),
     ]
     DEFAULT_CSS = """
-    Judging .dialog { width: 100%; max-width: 160; height: 100%; padding: 0 1; }
-    Judging #judging-prompt { height: auto; max-height: 45%; scrollbar-size-vertical: 1; }
-    Judging #judging-question { width: 100%; height: auto; text-style: bold; }
-    Judging .pair { height: 1fr; }
-    Judging .side {
-        width: 1fr;
-        height: 1fr;
-        padding: 0 1;
-        border-top: solid $border;
-        scrollbar-size-vertical: 1;
+    Judging {
+        background: $background;
+        layout: vertical;
+        align: left top;
+        #judging-title {
+            width: 100%;
+            height: 1;
+            padding: 0 2;
+            background: $surface;
+            color: $primary;
+            text-style: bold;
+            text-wrap: nowrap;
+            text-overflow: ellipsis;
+        }
+        #judging-prompt {
+            height: auto;
+            max-height: 50%;
+            padding: 0 2;
+            scrollbar-size-vertical: 1;
+        }
+        #judging-question { width: 100%; height: auto; text-style: bold; }
+        .pair { height: 1fr; }
+        .side {
+            width: 1fr;
+            height: 1fr;
+            padding: 0 2;
+            border-top: solid $border;
+            scrollbar-size-vertical: 1;
+        }
+        #side-left { border-right: solid $border; }
+        .side Static { width: 100%; }
+        .side-head { color: $primary; text-style: bold; }
+        .footing {
+            height: auto;
+            max-height: 3;
+            width: 100%;
+            padding: 0 2;
+            background: $surface;
+            color: $muted;
+        }
     }
-    Judging #side-left { border-right: solid $border; }
-    Judging .side Static { width: 100%; }
-    Judging .side-head { color: $primary; text-style: bold; }
-    Judging #judging-tally { height: 1; color: $muted; text-wrap: nowrap; }
-    Judging #judging-keys { height: 1; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, comparing: Comparing) -> None:
@@ -79,17 +104,17 @@ class Judging(ModalScreen[str]):
 
     def compose(self) -> ComposeResult:
         """Lay out the question above the two answers."""
-        with VerticalGroup(classes="dialog") as dialog:
-            dialog.border_title = Content(f"{self._comparing.name}: with it or without?")
-            with VerticalScroll(id="judging-prompt", can_focus=False):
-                yield Static(id="judging-question", markup=False)
-            with HorizontalGroup(classes="pair"):
-                for side in ("left", "right"):
-                    with VerticalScroll(classes="side", id=f"side-{side}", can_focus=False):
-                        yield Static(classes="side-head", markup=False)
-                        yield Static(classes="side-text", markup=False)
-            yield Static(id="judging-tally", markup=False)
-            yield Static(_KEYS, id="judging-keys", markup=False)
+        title = f"Better with {self._comparing.name}, or without it?"
+        yield Static(Content(title), id="judging-title")
+        with VerticalScroll(id="judging-prompt", can_focus=False):
+            yield Static(id="judging-question", markup=False)
+        with HorizontalGroup(classes="pair"):
+            for side in ("left", "right"):
+                with VerticalScroll(classes="side", id=f"side-{side}", can_focus=False):
+                    yield Static(classes="side-head", markup=False)
+                    yield Static(classes="side-text", markup=False)
+        yield Static(id="judging-tally", classes="footing", markup=False)
+        yield Static(_KEYS, classes="footing", markup=False)
 
     def on_mount(self) -> None:
         """Begin."""
@@ -135,7 +160,7 @@ class Judging(ModalScreen[str]):
             self.query_one(f"#side-{side} .side-head", Static).update(Content(head))
         judged = comparing.contest.tally.judged
         # How it stands would tell which is which to whoever knows what he chose.
-        stands = "" if comparing.blind else f" {comparing.contest.tally.sentence()}"
+        stands = f" {comparing.contest.tally.sentence()}" if judged and not comparing.blind else ""
         text = f"Question {comparing.place} · {judged} judged.{stands}"
         self.query_one("#judging-tally", Static).update(Content(text))
 
