@@ -1,5 +1,7 @@
 """Fine-tuning in plain mode: the same steps as questions and answers."""
 
+import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,10 @@ async def test_from_a_log_to_an_adapter(
         await talk.until("The job is at 50 %")
         await talk.say("/jobs receipts", "pause")
         await talk.until("asked to pause")
+        deadline = time.monotonic() + 20
+        while job.state() != "paused":
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
         (job.folder / "go").touch()
         await talk.say("/finetune", "resume")
         await talk.until("The job “receipts” is done (step 40")
