@@ -179,13 +179,13 @@ class FakeEngine:
         name, model = self.first if adapter is None else adapter, self.script.model
         if not name:
             return model
-        meta = {**model["meta"], "adapter": f"{name}@{digest(Path(self.adapters[name]))}"}
+        meta = {**model["meta"], "adapter": f"{name}@{self.adapters[name]}"}
         known = {} if adapter is None else {"id": name, "parent": model["id"]}
         return {**model, **known, "meta": meta}
 
     def begin_with(self, adapter: str) -> None:
         self.first = Path(adapter).name
-        self.adapters[self.first] = adapter
+        self.adapters[self.first] = digest(Path(adapter))
 
     async def load(self, request: Request) -> Response:
         if refused := self._refused(request):
@@ -193,7 +193,8 @@ class FakeEngine:
         body = await request.json()
         if "misfit" in body["lora_path"]:
             return JSONResponse({"error": {"message": "It does not fit [x]."}}, 400)
-        self.adapters[body["lora_name"]] = body["lora_path"]
+        # Of the files as they are now: they may be deleted later, and the engine has them loaded.
+        self.adapters[body["lora_name"]] = digest(Path(body["lora_path"]))
         return JSONResponse({**self.row(body["lora_name"]), "remark": "A remark [y]."})
 
     async def unload(self, request: Request) -> Response:

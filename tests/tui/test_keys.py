@@ -49,9 +49,9 @@ def test_keys_move_swap_and_go() -> None:
     keys, problems = _check(log="f1", help="f2")
     assert not problems
     assert (keys["log"], keys["help"]) == (("f1",), ("f2",))
-    assert keymap(check({"log": "", "new": "f9"}, THINGS, {}), THINGS) == {
+    assert keymap(check({"log": "", "new": "f12"}, THINGS, {}), THINGS) == {
         "command.log": "no-key-log",
-        "command.new": "f9",
+        "command.new": "f12",
     }
 
 
@@ -89,10 +89,10 @@ def test_a_remap_that_is_dropped_gives_its_key_back() -> None:
     assert set(problems) == {"log", "help"}
     assert keys["help"] == ("f1",)
     # Of two that want the same key, the first one gets it.
-    keys, problems = _check(log="f9", new="f9")
+    keys, problems = _check(log="f12", new="f12")
     assert set(problems) == {"new"}
-    assert keys["log"] == ("f9",)
-    keys, problems = _check(log="f9", new="f9", attach="f2", help="ctrl+o")
+    assert keys["log"] == ("f12",)
+    keys, problems = _check(log="f12", new="f12", attach="f2", help="ctrl+o")
     assert set(problems) == {"new"}
     assert keys["help"] == ("ctrl+o",)
 
@@ -107,16 +107,16 @@ def test_names_of_keys() -> None:
 
 
 async def test_the_configuration_moves_keys(tmp_path: Path) -> None:
-    _config('[keys]\nattach = "f9,ctrl+t"\nlog = ""\nnew = "ctrl+n"\nhelp = "f2"\n')
+    _config('[keys]\nattach = "f12,ctrl+t"\nlog = ""\nnew = "ctrl+n"\nhelp = "f2"\n')
     async with chatting(scripted(Script(), tmp_path)) as chat:
         await chat.ready()
-        await chat.until(lambda: "f9 Attach" in chat.text())
+        await chat.until(lambda: "f12 Attach" in chat.text())
         assert chat.errors() == []
         footer = chat.text().splitlines()[-1]
         assert "Log" not in footer
         assert "no-key" not in footer
         assert "f2 Help" in footer
-        for key in ("f9", "ctrl+t"):
+        for key in ("f12", "ctrl+t"):
             await chat.pilot.press(key)
             await chat.until(lambda: isinstance(chat.app.screen, Picker))
             await chat.pilot.press("escape")
@@ -129,7 +129,7 @@ async def test_the_configuration_moves_keys(tmp_path: Path) -> None:
         await chat.pilot.press("f2")
         await chat.until(lambda: isinstance(chat.app.screen, HelpPager))
         said = shown(chat.app.screen)
-        assert "(F9, Ctrl+T)" in said
+        assert "(F12, Ctrl+T)" in said
         assert "(Ctrl+N)" in said
         assert "(F2)" in said
         await chat.pilot.press("escape")
@@ -138,15 +138,15 @@ async def test_the_configuration_moves_keys(tmp_path: Path) -> None:
 
 
 async def test_the_palette_and_quit_move_too(tmp_path: Path) -> None:
-    _config('[keys]\npalette = "f9"\nquit = "f10"\n')
+    _config('[keys]\npalette = "f12"\nquit = "f10"\n')
     async with chatting(scripted(Script(), tmp_path)) as chat:
         await chat.ready()
-        await chat.until(lambda: "f9 palette" in chat.text())
+        await chat.until(lambda: "f12 palette" in chat.text())
         assert "f10 Quit" in chat.text()
         await chat.pilot.press("ctrl+p", "ctrl+q")
         assert chat.app.screen is chat.screen
         assert chat.app.return_code is None
-        await chat.pilot.press("f9")
+        await chat.pilot.press("f12")
         await chat.until(lambda: chat.app.screen is not chat.screen)
         await chat.pilot.press("escape")
         await chat.pilot.press("f10")
@@ -156,7 +156,7 @@ async def test_the_palette_and_quit_move_too(tmp_path: Path) -> None:
 async def test_each_bad_remap_is_one_error_with_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _config('# mine\n[keys]\nattach = "f1"\n"compose[/x]" = "f5"\nnew = "enter"\nset = "f9"\n')
+    _config('# mine\n[keys]\nattach = "f1"\n"compose[/x]" = "f5"\nnew = "enter"\nset = "f12"\n')
     monkeypatch.setenv("VLMCHAT_KEYS__LOG", "tab")
     async with chatting(scripted(Script(), tmp_path)) as chat:
         await chat.ready()
@@ -169,7 +169,7 @@ async def test_each_bad_remap_is_one_error_with_its_line(
         assert f"{file}, line 5" in _joined(said["new"])
         assert "Environment variable VLMCHAT_KEYS__LOG" in said["log"]
         assert chat.screen.keys["attach"] == ("ctrl+o",)
-        assert chat.screen.keys["set"] == ("f9",)
+        assert chat.screen.keys["set"] == ("f12",)
 
 
 def _joined(text: str) -> str:
@@ -206,13 +206,13 @@ async def test_a_key_is_pressed_and_kept(tmp_path: Path) -> None:
         await chat.until(lambda: "needed for writing" in chat.text())
         await press("escape")
         assert load_settings().keys == {}
-        await press("f9")
-        await chat.until(lambda: load_settings().keys == {"attach": "f9"})
+        await press("f12")
+        await chat.until(lambda: load_settings().keys == {"attach": "f12"})
         await chat.until(lambda: "config.toml line 6" in chat.text())
         assert paths.config_file().read_text("utf-8") == (
-            "# mine\n[ui]\ntheme = 'paper' # light\n\n[keys]\nattach = \"f9\"\n"
+            "# mine\n[ui]\ntheme = 'paper' # light\n\n[keys]\nattach = \"f12\"\n"
         )
-        await chat.until(lambda: chat.screen.keys["attach"] == ("f9",))
+        await chat.until(lambda: chat.screen.keys["attach"] == ("f12",))
         await chat.pilot.press("delete")
         await chat.until(lambda: load_settings().keys == {"attach": ""})
         await chat.until(lambda: chat.screen.keys["attach"] == ())

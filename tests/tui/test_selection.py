@@ -103,7 +103,7 @@ async def test_keys_are_named_as_they_are() -> None:
     set_value("keys.quit", "ctrl+t")
     set_value("keys.attach", "f12")
     set_value("keys.help", "")
-    set_value("keys.stop", "f9")
+    set_value("keys.stop", "f11")
     set_value("ui.enter", "newline")
     script = Script([Reply(["On "], delay=0.02, forever=True)])
     with running(FakeEngine(script)) as engine:
@@ -120,8 +120,8 @@ async def test_keys_are_named_as_they_are() -> None:
             await chat.type("/regenerate")
             await chat.pilot.press("ctrl+s")
             await chat.until(chat.errors)
-            assert "stop it first (F9)." in chat.errors()[0]
-            await chat.pilot.press("f9")
+            assert "stop it first (F11)." in chat.errors()[0]
+            await chat.pilot.press("f11")
             await chat.answered()
             await chat.type("/new")
             await chat.pilot.press("ctrl+s")
