@@ -1,5 +1,6 @@
 """What several rooms' tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="store the screens of tests/tui/test_snapshots.py as they look now",
     )
+
+
+def pytest_configure() -> None:
+    """Give each of several workers a core of its own, before anything counts cores.
+
+    Engines take a thread a core, and two of them on the same cores wait for each other.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker.startswith("gw") and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker[2:]) % len(cores)]})
 
 
 @pytest.fixture(autouse=True)

@@ -124,7 +124,9 @@ class Terminal:
     def send_line(self, text: str) -> None:
         """Type `text` and press Enter."""
         self.type(text)
-        self.wait(lambda screen: text[-20:] in screen)
+        end = "".join(text.split())[-16:]
+        # A long line is wrapped in the composer's frame.
+        self.wait(lambda screen: end in "".join(screen.replace("│", "").split()))
         self.press("enter")
 
     def wait_exit(self, seconds: float = 15) -> int:

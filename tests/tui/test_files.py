@@ -29,8 +29,12 @@ async def test_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert "Nothing was said" in await command(chat, "/export")
             await chat.ask("Hi [there]!")
             await chat.answered()
-            assert "hi-there.md" in await command(chat, "/export")
-            assert "hi-there-2.md" in await command(chat, "/export markdown")
+            assert "1 conversation written" in await command(chat, "/export")
+            assert "1 conversation written" in await command(chat, "/export markdown")
+            assert sorted(path.name for path in tmp_path.glob("hi*")) == [
+                "hi-there-2.md",
+                "hi-there.md",
+            ]
             assert "1 conversation written" in await command(chat, '/export "a b.jsonl"')
             assert "exists already" in await command(chat, '/export html "a b.jsonl"')
             assert "There is no format" in await command(chat, "/export pdf")
