@@ -21,6 +21,10 @@ async def command(chat: Chat, text: str) -> str:
     return chat.notices()[-1]
 
 
+def _written(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("hi*"))
+
+
 async def test_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with running(FakeEngine()) as fake:
@@ -31,10 +35,7 @@ async def test_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             await chat.answered()
             assert "1 conversation written" in await command(chat, "/export")
             assert "1 conversation written" in await command(chat, "/export markdown")
-            assert sorted(path.name for path in tmp_path.glob("hi*")) == [
-                "hi-there-2.md",
-                "hi-there.md",
-            ]
+            assert _written(tmp_path) == ["hi-there-2.md", "hi-there.md"]
             assert "1 conversation written" in await command(chat, '/export "a b.jsonl"')
             assert "exists already" in await command(chat, '/export html "a b.jsonl"')
             assert "There is no format" in await command(chat, "/export pdf")
