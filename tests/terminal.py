@@ -52,8 +52,10 @@ class Terminal:
     ) -> None:
         self._screen = pyte.Screen(columns, rows)
         self._emulator = pyte.ByteStream(self._screen)
+        # The size of the terminal that the tests run in (readline writes it down) is not this one's.
+        inherited = {n: v for n, v in os.environ.items() if n not in {"COLUMNS", "LINES"}}
         environment = {
-            **os.environ,
+            **inherited,
             "VLMCHAT_HOME": str(home),
             "TERM": "xterm-256color",
             "COLORTERM": "truecolor",

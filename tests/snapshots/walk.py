@@ -285,8 +285,12 @@ async def finetuning(walk: Walk) -> None:
     await press("ctrl+t")
     await chat.until(lambda: "Start (Ctrl+S)" in chat.text())
     await press("ctrl+s")
+    # The run's screen and the chat below it each look when it suits them.
+    following = chat.screen.following
+    await chat.until(lambda: following.label == "tuning 67 %")
     await walk.see("finetune-run", "step 60 of 90")
     await press("s")
+    await chat.until(lambda: not following.label)
     await walk.see("finetune-ended", "Done (step 60")
     await press("escape")
     await chat.until(lambda: len(chat.app.screen_stack) == 1)
