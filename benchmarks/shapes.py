@@ -1,6 +1,6 @@
 """Models of the catalogue's shapes with random weights, for benchmarks and tests."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
@@ -47,10 +47,12 @@ class RandomWeights:
         made = torch.randn(rows, columns, generator=generator)
         return (made / columns**0.5).to(self._dtype)
 
-    def embed(self, ids: Any) -> torch.Tensor:  # noqa: ANN401 - any sequence of numbers
+    def embed(self, ids: Sequence[int]) -> torch.Tensor:
+        """Return the embeddings of tokens: (tokens, hidden)."""
         return self._table[torch.tensor(ids, dtype=torch.long)]
 
     def layer(self, index: int) -> LayerWeights:
+        """Return one decoder layer."""
         shape = self.shape
         queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
         return LayerWeights(

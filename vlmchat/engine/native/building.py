@@ -60,7 +60,7 @@ class Found:
     reason: str = ""
 
 
-class _Failure(Exception):
+class _BuildError(Exception):
     """Why there is no library, as a sentence."""
 
 
@@ -95,9 +95,9 @@ class Build:
         try:
             path = self._path()
             if not path.exists():
-                raise _Failure("The native decode step is not compiled yet.")
+                raise _BuildError("The native decode step is not compiled yet.")
             return Found(_load(path))
-        except _Failure as failure:
+        except _BuildError as failure:
             return Found(reason=str(failure))
 
     def make(self) -> Found:
@@ -110,7 +110,7 @@ class Build:
             self._compile(path)
             found = Found(_load(path))
             log.info("The native decode step is compiled: %s", path)
-        except _Failure as failure:
+        except _BuildError as failure:
             found = Found(reason=str(failure))
             log.warning("%s", failure)
         return found
@@ -129,7 +129,7 @@ class Build:
         try:
             folder = self._folder or cache_dir() / "native"
         except VlmchatError as error:
-            raise _Failure(str(error)) from error
+            raise _BuildError(str(error)) from error
         return folder / f"decode-{variant}-{digest.hexdigest()[:24]}.so"
 
     def _chosen(self) -> str:
@@ -137,7 +137,9 @@ class Build:
         for variant, needs in VARIANTS.items():
             if have.issuperset(needs) and self._variant in ("", variant):
                 return variant
-        raise _Failure(f"The native decode step needs a processor with {self._variant or 'AVX2'}.")
+        raise _BuildError(
+            f"The native decode step needs a processor with {self._variant or 'AVX2'}."
+        )
 
     def _command(self) -> list[str]:
         wanted = self._compiler or shlex.split(os.environ.get("CXX", ""))
@@ -145,7 +147,7 @@ class Build:
             program = shutil.which(command[0])
             if program is not None:
                 return [program, *command[1:]]
-        raise _Failure(
+        raise _BuildError(
             "The native decode step needs a C++ compiler: install g++ or clang++"
             + (f" ({' '.join(wanted)} is not there)." if wanted else ".")
         )
@@ -155,7 +157,7 @@ class Build:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, name = tempfile.mkstemp(".so", "making-", path.parent)
         except OSError as error:
-            raise _Failure(
+            raise _BuildError(
                 f"The native decode step cannot be kept in {path.parent} ({error.strerror})."
             ) from error
         os.close(handle)
@@ -165,11 +167,11 @@ class Build:
             _run([*_gently(), *self._command(), *flags, str(_HERE / _SOURCE), "-o", name])
             said = _run([sys.executable, "-I", "-S", "-c", _CHECK, name]).strip()
             if said != str(VERSION):
-                raise _Failure(f"The compiled decode step says {said!r}, not {VERSION}.")
+                raise _BuildError(f"The compiled decode step says {said!r}, not {VERSION}.")
             _seal(made)
             made.replace(path)
         except OSError as error:
-            raise _Failure(f"The native decode step cannot be kept: {error}.") from error
+            raise _BuildError(f"The native decode step cannot be kept: {error}.") from error
         finally:
             made.unlink(missing_ok=True)
 
@@ -202,11 +204,11 @@ def _run(command: list[str]) -> str:
             command, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _Failure(f"The native decode step cannot be compiled: {error}.") from error
+        raise _BuildError(f"The native decode step cannot be compiled: {error}.") from error
     if result.returncode:
         lines = [line for line in result.stderr.splitlines() if line.strip()]
         first = next((line for line in lines if "error" in line), lines[-1] if lines else "")
-        raise _Failure(
+        raise _BuildError(
             f"The native decode step cannot be compiled: {name} ended with {result.returncode}"
             + (f" ({first.strip()[:200]})." if first else ".")
         )
@@ -227,7 +229,7 @@ def _loaded(path: Path, _changed: int) -> Library:
     content = path.read_bytes()
     body, checksum = content[:-32], content[-32:]
     if hashlib.sha256(body).digest() != checksum:
-        raise _Failure(f"The compiled decode step {path} is damaged and is made anew.")
+        raise _BuildError(f"The compiled decode step {path} is damaged and is made anew.")
     return Library(path)
 
 
@@ -236,4 +238,4 @@ def _load(path: Path) -> Library:
     try:
         return _loaded(path, path.stat().st_mtime_ns)
     except OSError as error:
-        raise _Failure(f"The compiled decode step cannot be loaded: {error}.") from error
+        raise _BuildError(f"The compiled decode step cannot be loaded: {error}.") from error

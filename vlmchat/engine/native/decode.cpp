@@ -70,16 +70,17 @@ class Decoder final : public Work {
             store(&stream_[i], token.embedding_bits == 16
                                    ? load(static_cast<const bf16*>(token.embedding) + i)
                                    : load(static_cast<const float*>(token.embedding) + i));
-        const int threads = team_.size(), tokens = token.position + 1;
-        shares_ = threads == 1 ? 1 : threads * kShares;
-        // A chunk of attention is a piece of the tokens, for one key and value head.
+        threads_ = team_.size();
+        shares_ = threads_ == 1 ? 1 : std::min(threads_ * kShares, kChunks);
+        // Attention is shared by heads and by pieces of the tokens.
+        const int tokens = token.position + 1;
         const int wanted = (shares_ + shape_.kv_heads - 1) / shape_.kv_heads;
         piece_ = std::clamp((tokens + wanted - 1) / wanted, 64, kTokens);
         piece_ = (piece_ + W - 1) / W * W;
         pieces_ = (tokens + piece_ - 1) / piece_;
         partial_.resize(pieces_ * attended_.size());
         stats_.resize(static_cast<size_t>(pieces_) * shape_.heads * 2);
-        scores_.resize(static_cast<size_t>(threads) * kQueries * kTokens);
+        scores_.resize(static_cast<size_t>(threads_) * kQueries * kTokens);
         team_.run(*this);
     }
 
@@ -89,14 +90,14 @@ class Decoder final : public Work {
         if (index == shape_.layers) {
             if (kind > 0) return 0;
             normalize(final_norm_, head_);
-            return chunks(head_.blocks());
+            return chunks(index, kind);
         }
         const Layer& layer = layers_[index];
         switch (kind) {
             case kQkv: normalize(layer.input_norm, layer.qkv); break;
             case kAttention:
                 token_.bits == 16 ? remember<bf16>(index) : remember<float>(index);
-                return pieces_ * shape_.kv_heads;
+                break;
             case kOutput:
                 token_.bits == 16 ? merge<bf16>() : merge<float>();
                 input_.take(attended_.data(), layer.output.columns, layer.output.bits);
@@ -104,33 +105,39 @@ class Decoder final : public Work {
             case kGateUp: normalize(layer.ffn_norm, layer.gate_up); break;
             default: input_.take(inner_.data(), layer.down.columns, layer.down.bits);
         }
-        return chunks(blocks(index, kind));
+        return chunks(index, kind);
     }
 
     void chunk(int phase, int index, int thread) override {
-        const int layer = phase / kPhases, kind = phase % kPhases;
-        if (layer < shape_.layers && kind == kAttention) {
-            token_.bits == 16 ? attend_piece<bf16>(layer, index, thread)
-                              : attend_piece<float>(layer, index, thread);
-            return;
+        const int layer = phase / kPhases, kind = phase % kPhases, count = chunks(layer, kind);
+        const int end = first_chunk(index + 1, count, blocks(layer, kind));
+        for (int i = first_chunk(index, count, blocks(layer, kind)); i < end; i++) {
+            if (layer == shape_.layers || kind != kAttention)
+                multiply_block(layer, kind, i);
+            else
+                token_.bits == 16 ? attend_piece<bf16>(layer, i, thread)
+                                  : attend_piece<float>(layer, i, thread);
         }
-        const int64_t all_blocks = blocks(layer, kind), count = chunks(blocks(layer, kind));
-        const int end = static_cast<int>(all_blocks * (index + 1) / count);
-        for (int block = static_cast<int>(all_blocks * index / count); block < end; block++)
-            multiply_block(layer, kind, block);
     }
 
   private:
-    int chunks(int blocks) const { return std::min(blocks, shares_); }
+    int chunks(int layer, int kind) const { return std::min(blocks(layer, kind), shares_); }
 
-    int blocks(int layer, int kind) const {
-        if (layer == shape_.layers) return head_.blocks();
+    const Matrix& matrix(int layer, int kind) const {
+        if (layer == shape_.layers) return head_;
         switch (kind) {
-            case kQkv: return layers_[layer].qkv.blocks();
-            case kOutput: return layers_[layer].output.blocks();
-            case kGateUp: return shape_.ffn / kBlock;
-            default: return layers_[layer].down.blocks();
+            case kQkv: return layers_[layer].qkv;
+            case kOutput: return layers_[layer].output;
+            case kGateUp: return layers_[layer].gate_up;
+            default: return layers_[layer].down;
         }
+    }
+
+    // The parts of a phase, which chunks are made of.
+    int blocks(int layer, int kind) const {
+        if (layer < shape_.layers && kind == kAttention) return pieces_ * shape_.kv_heads;
+        if (layer < shape_.layers && kind == kGateUp) return shape_.ffn / kBlock;
+        return matrix(layer, kind).blocks();
     }
 
     void multiply_block(int layer, int kind, int block) {
@@ -208,8 +215,8 @@ class Decoder final : public Work {
 
     template <class T>
     void attend_piece(int layer, int index, int thread) {
-        const int dim = shape_.head_dim, piece = index / shape_.kv_heads;
-        const int head = index % shape_.kv_heads, query = head * queries_per_key_;
+        const int dim = shape_.head_dim, piece = index % pieces_;
+        const int head = index / pieces_, query = head * queries_per_key_;
         const int from = piece * piece_, count = std::min(piece_, token_.position + 1 - from);
         const auto heads = dim == 64 ? attend_heads<T, 64> : attend_heads<T, 32>;
         heads(queries_per_key_, cached<T>(layer, 0, head, from), cached<T>(layer, 1, head, from),
@@ -253,7 +260,7 @@ class Decoder final : public Work {
     std::vector<float> qkv_, queries_, attended_, partial_, stats_, scores_;
     Activation input_;
     Token token_{};
-    int shares_ = 1, piece_ = 0, pieces_ = 0;
+    int threads_ = 1, shares_ = 1, piece_ = 0, pieces_ = 0;
 };
 
 // A matrix times one vector.
@@ -264,19 +271,18 @@ struct Product final : Work {
     const int chunks;
 
     Product(const Matrix& matrix, const float* values, float* out)
-        : matrix(matrix), x(matrix.columns), out(out), chunks(std::min(matrix.blocks(), 32)) {
+        : matrix(matrix), x(matrix.columns), out(out), chunks(std::min(matrix.blocks(), kChunks)) {
         x.take(values, matrix.columns, matrix.bits);
     }
 
     int open(int phase) override { return phase == 0 ? chunks : 0; }
 
     void chunk(int, int index, int) override {
-        const int64_t blocks = matrix.blocks();
         float sums[kBlock];
-        for (int64_t block = blocks * index / chunks; block < blocks * (index + 1) / chunks;
-             block++) {
-            const int at = static_cast<int>(block) * kBlock;
-            multiply(matrix, x, static_cast<int>(block), sums);
+        const int end = first_chunk(index + 1, chunks, matrix.blocks());
+        for (int block = first_chunk(index, chunks, matrix.blocks()); block < end; block++) {
+            const int at = block * kBlock;
+            multiply(matrix, x, block, sums);
             std::copy_n(sums, std::min(kBlock, matrix.rows - at), out + at);
         }
     }

@@ -13,20 +13,25 @@ constexpr int kBlock = 16;    // rows of a matrix that are multiplied together
 constexpr int kGroup = 32;    // columns that share a scale, in weights and in activations
 constexpr int kAhead = 4096;  // bytes by which weights are fetched ahead
 
-// bits 16 and 32: rows of bf16 or float. bits 4 and 8: packed by `Packing`.
-struct Matrix {
-    const uint8_t* data;
-    int32_t rows, columns, bits, unused;
-
-    int blocks() const { return (rows + kBlock - 1) / kBlock; }
-};
-
 // Packed: for each block of 16 rows, for each group of 32 columns, a record of the weights and
 // then the scales of the 16 rows (fp16). Column 4 i + b of row r is byte 64 i + 4 r + b.
 // 8 bits: 128 + weight / scale. 4 bits: the low half of byte 64 j + 4 r + b is column 8 j + b, the
 // high half column 8 j + 4 + b, each (weight - least) / scale; the least ones follow the scales.
 constexpr int record_bytes(int bits) { return kBlock * (bits == 4 ? 16 + 4 : 32 + 2); }
 constexpr int weight_bytes(int bits) { return kBlock * (bits == 4 ? 16 : 32); }
+
+// bits 16 and 32: rows of bf16 or float. bits 4 and 8: packed by `Packing`.
+struct Matrix {
+    const uint8_t* data;
+    int32_t rows, columns, bits, unused;
+
+    int blocks() const { return (rows + kBlock - 1) / kBlock; }
+
+    // Where 16 packed rows begin.
+    const uint8_t* block(int index) const {
+        return data + static_cast<size_t>(index) * (columns / kGroup) * record_bytes(bits);
+    }
+};
 
 // Bring values into the order of load_pair, and back.
 void arrange(const float* x, float* out, int count, bf16) {
@@ -91,8 +96,7 @@ template <int Bits>
 void multiply_packed(const Matrix& matrix, const Activation& x, int block, float* out) {
     constexpr int kParts = kBlock / W, kWeights = weight_bytes(Bits);
     const int groups = matrix.columns / kGroup;
-    const uint8_t* record =
-        matrix.data + static_cast<size_t>(block) * groups * record_bytes(Bits);
+    const uint8_t* record = matrix.block(block);
     const int32_t* values = x.quantized.data();
     F total[kParts], least[kParts];
     for (int p = 0; p < kParts; p++) total[p] = least[p] = all(0);
@@ -153,7 +157,7 @@ struct Packing final : Work {
 
     Packing(T* dense, uint8_t* packed, int rows, int columns, int bits, bool pack)
         : dense(dense), packed(packed), rows(rows), columns(columns), bits(bits),
-          chunks(std::min((rows + kBlock - 1) / kBlock, 32)), pack(pack) {}
+          chunks(std::min((rows + kBlock - 1) / kBlock, kChunks)), pack(pack) {}
 
     int open(int phase) override { return phase == 0 ? chunks : 0; }
 

@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -13,6 +14,8 @@
 
 namespace {
 
+constexpr int kChunks = 32;  // of a phase at most
+
 // Work in phases: a phase is a number of chunks that can be done in any order.
 struct Work {
     virtual ~Work() = default;
@@ -21,8 +24,12 @@ struct Work {
     virtual void chunk(int phase, int index, int thread) = 0;
 };
 
-// Threads that take chunks as they come. Nobody waits for a thread that the system has set aside,
-// unless it is in the middle of a chunk; whoever ends a phase's last chunk opens the next phase.
+// The chunk with which a thread begins.
+inline int first_chunk(int thread, int threads, int chunks) { return thread * chunks / threads; }
+
+// Threads that take chunks: each the next of its own share, and when that is done the last of what
+// is left. Nobody waits for a thread that the system has set aside, unless it is in the middle of
+// a chunk; whoever ends a phase's last chunk opens the next phase.
 class Team {
   public:
     ~Team() { resize(1); }
@@ -90,9 +97,17 @@ class Team {
     bool take(int thread) {
         uint64_t open = open_.load(std::memory_order_acquire);
         while (static_cast<uint32_t>(open) != 0) {
+            const uint32_t left = static_cast<uint32_t>(open);
+            // Only a hint while nothing is claimed: the next phase may be open by now.
+            const int own = starts_[std::min(thread, kChunks)].load(std::memory_order_relaxed);
+            const int end = starts_[std::min(thread, kChunks) + 1].load(std::memory_order_relaxed);
+            const uint32_t mine = left & ((uint64_t{1} << end) - (uint64_t{1} << own));
+            const int index = mine != 0 ? __builtin_ctz(mine) : 31 - __builtin_clz(left);
             // The number of the phase is compared too: who was away for long takes nothing stale.
-            if (!open_.compare_exchange_weak(open, open - 1, std::memory_order_acq_rel)) continue;
-            work_->chunk(phase_, count_ - static_cast<int>(static_cast<uint32_t>(open)), thread);
+            const uint64_t without = open & ~(uint64_t{1} << index);
+            if (!open_.compare_exchange_weak(open, without, std::memory_order_acq_rel)) continue;
+            work_->chunk(phase_, index, thread);
+            // From here on the work may be over, and gone.
             if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) advance();
             return true;
         }
@@ -100,13 +115,26 @@ class Team {
     }
 
     void advance() {
-        count_ = work_->open(++phase_);
-        if (count_ == 0) {
+        const int count = work_->open(++phase_);
+        if (count == 0) {
             running_.store(false, std::memory_order_release);
             return;
         }
-        unfinished_.store(count_, std::memory_order_relaxed);
-        open_.store(++number_ << 32 | static_cast<uint64_t>(count_), std::memory_order_release);
+        const int threads = size();
+        if (count != count_ || threads != threads_) divide(count, threads);
+        unfinished_.store(count, std::memory_order_relaxed);
+        const uint64_t all = (uint64_t{1} << count) - 1;
+        open_.store(++number_ << 32 | all, std::memory_order_release);
+    }
+
+    // Write down where the share of each thread begins.
+    void divide(int count, int threads) {
+        count_ = count;
+        threads_ = threads;
+        for (int thread = 0; thread < kChunks + 2; thread++) {
+            const int start = first_chunk(std::min(thread, threads), threads, count);
+            starts_[thread].store(start, std::memory_order_relaxed);
+        }
     }
 
     std::vector<std::thread> helpers_;
@@ -114,10 +142,11 @@ class Team {
     std::condition_variable wake_;
     std::atomic<int> sleepers_{0};
     std::atomic<bool> running_{false}, leaving_{false};
-    Work* work_ = nullptr;  // this and the next three change only while no chunk is being done
-    int phase_ = 0, count_ = 0;
-    uint64_t number_ = 0;                      // of all phases ever
-    alignas(64) std::atomic<uint64_t> open_{0};  // its number << 32 | chunks nobody has taken
+    std::atomic<int> starts_[kChunks + 2] = {};
+    Work* work_ = nullptr;  // this and the next two lines change only while no chunk is being done
+    int phase_ = 0, count_ = 0, threads_ = 0;
+    uint64_t number_ = 0;                        // of all phases ever
+    alignas(64) std::atomic<uint64_t> open_{0};  // its number << 32 | a bit for each chunk left
     alignas(64) std::atomic<int> unfinished_{0};
 };
 
