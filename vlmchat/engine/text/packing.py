@@ -210,6 +210,15 @@ def pack(weight: torch.Tensor, bits: int, workspace: Workspace, name: str) -> Ma
 # What this processor and this torch can do --------------------------------------------------------
 
 
+def is_fast(dtype: torch.dtype) -> bool:
+    """Return whether 8-bit weights are multiplied by instructions for vectors here."""
+    try:
+        _check_int8(_WIDTH, dtype)
+    except ValueError:
+        return False
+    return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX")
+
+
 @functools.cache
 def _check_int8(inputs: int, dtype: torch.dtype) -> None:
     if inputs % _WIDTH:
