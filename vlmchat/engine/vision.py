@@ -15,7 +15,7 @@ from vlmchat.media.rules import Limits
 from vlmchat.media.tiles import ProcessorSpec
 
 # Activations of more tiles than this fall out of a CPU's cache and cost a third more each.
-_TILES_AT_ONCE = 2
+TILES_AT_ONCE = 2
 
 
 class TileMaker:
@@ -26,10 +26,17 @@ class TileMaker:
             filter and its normalisation are taken over.
         spec: the same settings as plain values.
         limits: which pictures are refused.
+
+    Attributes:
+        settings: of the processor, those that decide the pixels' values.
     """
 
     def __init__(self, processor: Any, spec: ProcessorSpec, limits: Limits) -> None:  # noqa: ANN401
         self._resample = int(processor.resample)
+        names = ("resample", "do_rescale", "rescale_factor", "do_normalize")
+        values = {name: float(getattr(processor, name)) for name in names}
+        means = {name: list(getattr(processor, name)) for name in ("image_mean", "image_std")}
+        self.settings: dict[str, Any] = {**values, **means}
         self._normalised = normaliser(processor)
         self._spec = spec
         self._limits = limits
@@ -103,7 +110,7 @@ def encode_tiles(
         to be given to the model as ``mm_encoder_outputs``.
     """
     features: list[torch.Tensor] = []
-    for chunk in torch.split(torch.cat(list(pixels)), _TILES_AT_ONCE):
+    for chunk in torch.split(torch.cat(list(pixels)), TILES_AT_ONCE):
         check()
         pooled = model.get_image_features(pixel_values=chunk[None].to(model.device)).pooler_output
         features += [pooled] if isinstance(pooled, torch.Tensor) else pooled
