@@ -48,8 +48,10 @@ def serve(
     command += ["--quant", quant or "auto", "--device", device or "auto"]
     command += ["--model", model] if model else []
     command += ["--adapter", str(find_adapter(adapter))] if adapter else []
-    limits = load_settings().media
+    settings = load_settings()
+    limits = settings.media
     command += ["--max-pixels", str(limits.max_pixels), "--max-bytes", str(limits.max_bytes)]
+    command += settings.engine.cache_arguments()
     for root in media_root or ():
         command += ["--media-root", str(root)]
     environment = dict(os.environ)
