@@ -87,6 +87,9 @@ class EngineSettings(_Group):
     adapter: NonEmpty | None = Field(default=None, json_schema_extra=_RESTART)
     """Name of an adapter on the shelf, or folder of a PEFT adapter, to lay over the model."""
 
+    threads: int = Field(default=0, ge=0, le=1024, json_schema_extra=_RESTART)
+    """Threads of the local engine; 0 takes one a core and fewer while other programs are busy."""
+
     url: NonEmpty | None = Field(default=None, title="Address", json_schema_extra=_RESTART)
     """Address of an OpenAI-compatible server to use instead of the local engine."""
 
@@ -304,6 +307,7 @@ class Settings(BaseSettings):
             self.engine.quant,
             self.engine.device,
             str(find_adapter(adapter)) if adapter else None,
+            self.engine.threads,
             max_pixels=self.media.max_pixels,
             max_bytes=self.media.max_bytes,
         )

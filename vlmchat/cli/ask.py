@@ -50,6 +50,7 @@ def ask(
     quant: options.Quant = None,
     device: options.Device = None,
     adapter: options.Adapter = None,
+    threads: options.Threads = None,
     temperature: Annotated[
         float | None, typer.Option(min=0, max=2, help="0 takes the likeliest token.")
     ] = None,
@@ -66,8 +67,10 @@ def ask(
     """Ask one question and print the answer."""
     from vlmchat.media.choosing import wishes
 
-    if engine_url and (quant or device or adapter):
-        raise UsageError("--quant, --device and --adapter are for the local engine only.")
+    if engine_url and (quant or device or adapter or threads):
+        raise UsageError(
+            "--quant, --device, --adapter and --threads are for the local engine only."
+        )
     overrides = {
         "engine": engine_overrides(
             model=model,
@@ -76,6 +79,7 @@ def ask(
             adapter=adapter or None,
             url=engine_url,
             api_key=api_key,
+            threads=threads,
         ),
         "sampling": given(
             **{"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p},

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vlmchat.cli import options
+from vlmchat.cli.overrides import given
 from vlmchat.errors import UsageError
 from vlmchat.wire import TOKEN_VARIABLE
 
@@ -30,6 +31,7 @@ def serve(
     quant: options.Quant = None,
     device: options.Device = None,
     adapter: options.Adapter = None,
+    threads: options.Threads = None,
     media_root: Annotated[
         list[Path] | None,
         typer.Option(help="Folder whose pictures clients may name by file: URL; repeatable."),
@@ -48,7 +50,9 @@ def serve(
     command += ["--quant", quant or "auto", "--device", device or "auto"]
     command += ["--model", model] if model else []
     command += ["--adapter", str(find_adapter(adapter))] if adapter else []
-    limits = load_settings().media
+    settings = load_settings({"engine": given(threads=threads)})
+    limits = settings.media
+    command += ["--threads", str(settings.engine.threads)]
     command += ["--max-pixels", str(limits.max_pixels), "--max-bytes", str(limits.max_bytes)]
     for root in media_root or ():
         command += ["--media-root", str(root)]

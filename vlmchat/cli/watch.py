@@ -75,6 +75,7 @@ def watch(
     quant: options.Quant = None,
     device: options.Device = None,
     adapter: options.Adapter = None,
+    threads: options.Threads = None,
     temperature: Annotated[
         float | None, typer.Option(min=0, max=2, help="0 takes the likeliest token.")
     ] = None,
@@ -85,8 +86,10 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON row a question.")] = False,
 ) -> None:
     """Ask about what a camera, a stream or a film shows, every few seconds."""
-    if engine_url and (quant or device or adapter):
-        raise UsageError("--quant, --device and --adapter are for the local engine only.")
+    if engine_url and (quant or device or adapter or threads):
+        raise UsageError(
+            "--quant, --device, --adapter and --threads are for the local engine only."
+        )
     if not prompt.strip():
         raise UsageError("There is no question: leave it out to have each frame described.")
     engine = engine_overrides(
@@ -96,6 +99,7 @@ def watch(
         adapter=adapter or None,
         url=engine_url,
         api_key=api_key,
+        threads=threads,
     )
     sampling = given(temperature=temperature, max_tokens=max_new_tokens, seed=seed)
     overrides = {"engine": engine, "sampling": sampling, "chat": given(system=system)}

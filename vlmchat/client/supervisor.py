@@ -32,6 +32,7 @@ class EngineOptions:
         quant: ``auto``, ``none``, ``8bit`` or ``4bit``.
         device: ``auto``, ``cpu`` or ``cuda``.
         adapter: folder of a PEFT adapter.
+        threads: to compute with; 0 follows the load of the machine.
         max_pixels: larger pictures are refused; ``None`` for the engine's default.
         max_bytes: larger files are refused; ``None`` for the engine's default.
     """
@@ -40,6 +41,7 @@ class EngineOptions:
     quant: str = "auto"
     device: str = "auto"
     adapter: str | None = None
+    threads: int = 0
     max_pixels: int | None = None
     max_bytes: int | None = None
     extra: tuple[str, ...] = field(default=())
@@ -47,6 +49,7 @@ class EngineOptions:
     def arguments(self) -> list[str]:
         """Return the command-line arguments of ``python -m vlmchat.engine``."""
         arguments = ["--quant", self.quant, "--device", self.device]
+        arguments += ["--threads", str(self.threads)]
         if self.model:
             arguments += ["--model", self.model]
         if self.adapter:

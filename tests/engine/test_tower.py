@@ -1,0 +1,132 @@
+"""The fast vision tower computes what the library's does, on the same weights."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionEmbeddings
+
+from tests.pictures import encoded
+from tests.tiny import TILE
+from vlmchat.engine.cancelled import CancelledError
+from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
+from vlmchat.engine.tower import Tower, chunks, is_plain, positions
+from vlmchat.engine.vision import encode_tiles
+
+
+def load(folder: Path, dtype: str = "float32", quant: str = "none") -> LoadedModel:
+    return load_model(LoadOptions(str(folder), quant, "cpu", dtype=dtype), lambda _: None)
+
+
+def noise(tiles: int) -> torch.Tensor:
+    return torch.rand(tiles, 3, TILE, TILE, generator=torch.manual_seed(7)) * 2 - 1
+
+
+def librarys(model: Any, pixels: torch.Tensor) -> torch.Tensor:
+    """Return what the library makes of tiles, of shape (tokens, hidden)."""
+    with torch.inference_mode():
+        pooled = model.get_image_features(pixel_values=pixels[None]).pooler_output
+    return torch.cat(list(pooled)).reshape(-1, pooled[0].shape[-1])
+
+
+def ours(model: Any, pixels: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        result: torch.Tensor = encode_tiles(model, [pixels], lambda: None).pooler_output
+    return result
+
+
+@pytest.mark.parametrize("kind", ["tiny_model", "tiny_idefics3"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.05)])
+def test_features_are_the_librarys(
+    kind: str, dtype: str, tolerance: float, request: pytest.FixtureRequest
+) -> None:
+    model = load(request.getfixturevalue(kind), dtype).model
+    pixels = noise(7)
+    before = librarys(model, pixels)
+    assert is_plain(model)
+    mine = ours(model, pixels)
+    assert mine.dtype == model.dtype
+    torch.testing.assert_close(mine, before, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(ours(model, pixels), mine)  # with weights that are joined already
+    torch.testing.assert_close(librarys(model, pixels), before)  # which the library goes on with
+
+
+def test_8_bit_pixels_give_the_same_features(tiny_model: Path) -> None:
+    from vlmchat.chat.messages import user_message
+    from vlmchat.media.images import media_from_bytes
+
+    loaded = load(tiny_model)
+    picture = media_from_bytes(encoded(width=150, height=90), "p.png")
+    (image,) = loaded.builder.build([user_message("?", (picture,), "high")]).images
+    raw, maker = loaded.tile_maker.raw(image), loaded.tile_maker
+    assert raw.dtype == torch.uint8 and torch.equal(maker.normalised(raw), maker.tiles(image))
+    with torch.inference_mode():
+        mine = encode_tiles(loaded.model, [raw], lambda: None, maker.normalised).pooler_output
+    assert torch.equal(mine, ours(loaded.model, maker.tiles(image)))
+
+
+def test_weights_are_not_held_twice(tiny_model: Path) -> None:
+    model = load(tiny_model).model
+    Tower(model)
+    attention = model.model.vision_model.encoder.layers[0].self_attn
+    parts = [attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]
+    assert len({part.untyped_storage().data_ptr() for part in parts}) == 1
+    again = Tower(model)._layers[0].qkv
+    assert again.data_ptr() == parts[0].data_ptr() and torch.equal(again, torch.cat(parts))
+    assert all(isinstance(part, torch.nn.Parameter) for part in parts)
+
+
+@pytest.mark.parametrize("side", [3, 4, 27, 32])
+def test_places_are_the_librarys(side: int) -> None:
+    class Config:
+        hidden_size, image_size, patch_size, num_channels = 1, side, 1, 1
+
+    embeddings = SmolVLMVisionEmbeddings(Config())
+    with torch.no_grad():  # so that what comes out is the place
+        embeddings.patch_embedding.weight.zero_()
+        embeddings.patch_embedding.bias.zero_()
+        embeddings.position_embedding.weight.copy_(torch.arange(side * side)[:, None])
+        for rows, cols in itertools.product({1, 2, side - 1, side}, repeat=2):
+            mask = torch.ones(1, rows, cols, dtype=torch.bool)
+            theirs = embeddings(torch.zeros(1, 1, rows, cols), mask)[0, :, 0]
+            assert torch.equal(positions(rows, cols, side).float(), theirs), (rows, cols)
+
+
+def test_what_was_put_in_is_left_to_the_library(tiny_model: Path) -> None:
+    model = load(tiny_model).model
+    pixels = noise(2)
+    before = ours(model, pixels)
+    layer = model.model.vision_model.encoder.layers[0].mlp
+    hook = layer.register_forward_hook(lambda module, given, out: out * 2)
+    assert not is_plain(model)
+    assert not torch.allclose(ours(model, pixels), before)
+    torch.testing.assert_close(ours(model, pixels), librarys(model, pixels))
+    hook.remove()
+    layer.fc1 = torch.nn.Sequential(layer.fc1)
+    assert not is_plain(model)
+    torch.testing.assert_close(ours(model, pixels), before)
+
+
+def test_it_stops_within_a_layer(tiny_model: Path) -> None:
+    model = load(tiny_model).model
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise CancelledError
+
+    with torch.inference_mode(), pytest.raises(CancelledError):
+        encode_tiles(model, [noise(2)], check)
+    assert calls == 3
+
+
+def test_chunks_are_even() -> None:
+    def sizes(tiles: int) -> list[int]:
+        return [len(part) for part in chunks(torch.zeros(tiles, 1))]
+
+    assert sizes(1) == [1] and sizes(13) == [3, 3, 3, 2, 2] and sizes(4) == [2, 2]
+    assert max(sizes(64)) == 3 and sum(sizes(64)) == 64
