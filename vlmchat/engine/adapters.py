@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from vlmchat.engine.text.library import library_text
 from vlmchat.errors import ModelError, VlmchatError
 from vlmchat.finetune.job import BaseModelRef
 from vlmchat.finetune.shelf import DIGITS, read_folder
@@ -70,6 +71,7 @@ def wear(base: "LoadedModel", name: str, path: Path) -> "LoadedModel":
     return replace(
         base,
         model=model.eval(),
+        text=library_text(model),
         builder=builder,
         adapter=f"{name}@{digest}",
         base=base,

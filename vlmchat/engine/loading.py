@@ -15,6 +15,8 @@ from vlmchat.engine.adapters import wear
 from vlmchat.engine.hardware import Hardware, find_hardware, use_threads
 from vlmchat.engine.prompt import PromptBuilder
 from vlmchat.engine.quantize import bitsandbytes_config
+from vlmchat.engine.text.library import library_text
+from vlmchat.engine.text.model import TextModel
 from vlmchat.engine.vision import TileMaker
 from vlmchat.errors import ModelError
 from vlmchat.media.rules import rules
@@ -52,6 +54,7 @@ class LoadedModel:
 
     Attributes:
         model: ``Idefics3ForConditionalGeneration`` or ``SmolVLMForConditionalGeneration``.
+        text: how its text model is run; another one wherever the weights are other ones.
         context: most tokens of prompt and answer together.
         end_ids: tokens that end an answer.
         adapter: name and digest of the adapter, or empty.
@@ -61,6 +64,7 @@ class LoadedModel:
 
     folder: ModelFolder
     model: Any
+    text: TextModel[Any]
     tokenizer: PreTrainedTokenizerFast
     builder: PromptBuilder
     tile_maker: TileMaker
@@ -145,6 +149,7 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
     loaded = LoadedModel(
         folder=folder,
         model=model,
+        text=library_text(model),
         tokenizer=tokenizer,
         builder=PromptBuilder(tokenizer, spec, limits),
         tile_maker=TileMaker(load_image_processor(folder, config), spec, limits),
