@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from vlmchat.cli.endings import quiet_endings
 from vlmchat.cli.overrides import engine_overrides
 from vlmchat.errors import EngineError, UsageError
 from vlmchat.text import human_bytes, visible_line
+from vlmchat.wire import ENGINE_ENVIRONMENT
 
 if TYPE_CHECKING:
     from vlmchat.settings import EngineSettings
@@ -121,7 +123,14 @@ def _child(command: Sequence[str], log: Any) -> Iterator["subprocess.Popen[bytes
     A terminal's Ctrl+C is for this process alone, which then ends the other.
     """
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=log,
+        env={**ENGINE_ENVIRONMENT, **os.environ},
+        start_new_session=True,
+    )
     with process:
         try:
             yield process

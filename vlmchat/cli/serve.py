@@ -11,7 +11,7 @@ import typer
 from vlmchat.cli import options
 from vlmchat.cli.overrides import given
 from vlmchat.errors import UsageError
-from vlmchat.wire import TOKEN_VARIABLE
+from vlmchat.wire import ENGINE_ENVIRONMENT, TOKEN_VARIABLE
 
 
 def _is_loopback(host: str) -> bool:
@@ -56,7 +56,7 @@ def serve(
     command += ["--max-pixels", str(limits.max_pixels), "--max-bytes", str(limits.max_bytes)]
     for root in media_root or ():
         command += ["--media-root", str(root)]
-    environment = dict(os.environ)
+    environment = {**ENGINE_ENVIRONMENT, **os.environ}
     environment.pop(TOKEN_VARIABLE, None)
     if api_key:
         environment[TOKEN_VARIABLE] = api_key

@@ -14,7 +14,7 @@ from vlmchat import paths
 from vlmchat.client.api import EngineClient
 from vlmchat.client.protocol import EngineStatus
 from vlmchat.errors import EngineError, EngineUnreachableError
-from vlmchat.wire import TOKEN_VARIABLE
+from vlmchat.wire import ENGINE_ENVIRONMENT, TOKEN_VARIABLE
 
 _POLL_SECONDS = 0.1
 _START_SECONDS = 30.0
@@ -112,7 +112,8 @@ class LocalEngine:
         await self.stop()
         self._rotate_log()
         token = secrets.token_urlsafe(32)
-        environment = {**os.environ, TOKEN_VARIABLE: token, "PYTHONUNBUFFERED": "1"}
+        environment = {**ENGINE_ENVIRONMENT, **os.environ, TOKEN_VARIABLE: token}
+        environment["PYTHONUNBUFFERED"] = "1"
         # Unlike a handle kept open here, appending by the child survives us and each other.
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(

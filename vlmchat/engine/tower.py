@@ -170,7 +170,7 @@ def joined(parameters: list[nn.Parameter]) -> torch.Tensor:
         return first.detach().as_strided(shape, first.stride(), first.storage_offset())
     with torch.inference_mode(mode=False), torch.no_grad():  # parameters stay ordinary ones
         whole = torch.cat([part.detach() for part in parameters])
-        for part, place in zip(parameters, whole.split(len(first)), strict=True):
+        for part, place in zip(parameters, torch.split(whole, len(first)), strict=True):
             part.data = place
     return whole
 
@@ -201,12 +201,13 @@ def _normed(norm: nn.LayerNorm, hidden: torch.Tensor) -> torch.Tensor:
 
 def _fused_gelu() -> Any:  # noqa: ANN401 - an operator without a type
     """Return oneDNN's product with an operation at its end, or ``None`` where torch lacks it."""
-    if not torch.backends.mkldnn.is_available():
-        return None
+    one = torch.ones(1, 1, dtype=torch.bfloat16)
     try:
-        return torch.ops.mkldnn._linear_pointwise.default
-    except (AttributeError, RuntimeError):
+        product = torch.ops.mkldnn._linear_pointwise.default
+        product(one, one, one[0], "gelu", [], "tanh")
+    except (AttributeError, RuntimeError, NotImplementedError):
         return None
+    return product
 
 
 _fused = _fused_gelu()
