@@ -10,9 +10,11 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionEmbeddings
 
 from tests.pictures import encoded
 from tests.tiny import TILE
+from vlmchat.engine import products, tower
 from vlmchat.engine.cancelled import CancelledError
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
-from vlmchat.engine.tower import Tower, chunks, is_plain, positions
+from vlmchat.engine.products import product_dtype
+from vlmchat.engine.tower import Tower, is_plain, parts, positions
 from vlmchat.engine.vision import encode_tiles
 
 
@@ -73,7 +75,7 @@ def test_weights_are_not_held_twice(tiny_model: Path) -> None:
     attention = model.model.vision_model.encoder.layers[0].self_attn
     parts = [attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]
     assert len({part.untyped_storage().data_ptr() for part in parts}) == 1
-    again = Tower(model)._layers[0].qkv
+    again = Tower(model)._layers[0].qkv.weight
     assert again.data_ptr() == parts[0].data_ptr() and torch.equal(again, torch.cat(parts))
     assert all(isinstance(part, torch.nn.Parameter) for part in parts)
 
@@ -124,9 +126,37 @@ def test_it_stops_within_a_layer(tiny_model: Path) -> None:
     assert calls == 3
 
 
-def test_chunks_are_even() -> None:
-    def sizes(tiles: int) -> list[int]:
-        return [len(part) for part in chunks(torch.zeros(tiles, 1))]
+def test_parts_are_even() -> None:
+    def sizes(tiles: int, most: int) -> list[int]:
+        return [len(part) for part in parts(torch.zeros(tiles, 1), most)]
 
-    assert sizes(1) == [1] and sizes(13) == [3, 3, 3, 2, 2] and sizes(4) == [2, 2]
-    assert max(sizes(64)) == 3 and sum(sizes(64)) == 64
+    assert sizes(1, 2) == [1] and sizes(13, 3) == [3, 3, 3, 2, 2] and sizes(17, 16) == [9, 8]
+    assert max(sizes(64, 16)) == 16 and sum(sizes(64, 3)) == 64
+
+
+def test_many_tiles_go_in_groups(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(tiny_model).model
+    pixels = noise(7)
+    before = ours(model, pixels)
+    monkeypatch.setattr(tower, "_TOGETHER", 3)
+    torch.testing.assert_close(ours(model, pixels), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_stored_and_computed_numbers_may_differ(tiny_model: Path, dtype: torch.dtype) -> None:
+    model = load(tiny_model, "bfloat16").model
+    pixels = noise(2)
+    with torch.inference_mode():
+        mine = Tower(model, dtype).encode(pixels, lambda: None).flatten(0, 1)
+    assert mine.dtype == torch.bfloat16
+    torch.testing.assert_close(mine, librarys(model, pixels), rtol=0.05, atol=0.05)
+    assert model.dtype == torch.bfloat16
+
+
+def test_what_is_faster_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for narrow, expected in ((0.5, torch.bfloat16), (1.7, torch.float32), (90, torch.float32)):
+        seconds = {torch.float32: 1.0, torch.bfloat16: narrow}
+        monkeypatch.setattr(products, "_seconds", seconds.__getitem__)
+        product_dtype.cache_clear()
+        assert product_dtype() == expected
+    product_dtype.cache_clear()

@@ -177,7 +177,9 @@ def _print(result: dict[str, Any]) -> None:
 
     ours, library = result["ours"], result.get("library")
     console = Console(highlight=False)
-    facts = (ours["title"], ours["way"], ours["device"], f"{ours['threads']} threads")
+    threads = ours["threads"]
+    count = f"{threads} thread{'' if threads == 1 else 's'}"
+    facts = (ours["title"], ours["way"], ours["device"], count)
     console.print(Text(" · ".join(map(visible_line, facts)), "bold"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     heads = ("", "vlmchat", "transformers", "better") if library else ("", "vlmchat")

@@ -4,38 +4,58 @@ They compute what the library's modules do (SigLIP, arXiv:2303.15343, behind Ide
 shuffle, arXiv:2408.12637), on the same weights, with what costs time left out: queries, keys and
 values come of one matrix, the convolution over patches is a matrix product (patches do not
 overlap), GELU is done by the product before it where torch has that, and sums are written over
-their terms. Activations of many tiles fall out of a CPU's cache: `chunks` says how many go at once.
+their terms.
 
-The tower is never quantized. Its weights stay the library's: where three matrices become one, the
-library's three are parts of that one from then on, so that nothing is held twice.
+Tiles go through a layer a few at a time, as the activations of many fall out of the cache; the
+layer's weights are read, and converted where the processor multiplies other numbers faster, once
+for all of them. The tower is never quantized. Its weights stay the library's: where three matrices
+become one, the library's three are parts of that one from then on, so that nothing is held twice.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - as everywhere
 
-_AT_ONCE = 3  # tiles; more cost a third more each
+from vlmchat.engine.products import product_dtype
+
+_AT_ONCE = 2  # tiles
+_TOGETHER = 16  # tiles whose activations are held: 50 MB
 # The two kinds of GELU that vision configurations name, as torch calls them.
 _GELU = {"gelu": "none", "gelu_pytorch_tanh": "tanh"}
 _PARTS = {nn.Linear, nn.Conv2d, nn.LayerNorm, nn.Embedding, nn.ModuleList}
 _LIBRARY = ("transformers.models.", "transformers.activations", "torch.nn.modules.activation")
+
+Prepare: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Affine:
+    """A matrix and what is added; or the scales of a norm and what is added."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def to(self, dtype: torch.dtype) -> "_Affine":
+        return _Affine(self.weight.to(dtype), self.bias.to(dtype))
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
     """The weights of one layer; widths are hidden (h) and inner (i)."""
 
-    norm1: nn.LayerNorm
-    qkv: torch.Tensor  # (3 · h, h)
-    qkv_bias: torch.Tensor  # (3 · h,)
-    out: nn.Linear  # (h, h)
-    norm2: nn.LayerNorm
-    fc1: nn.Linear  # (i, h)
-    fc2: nn.Linear  # (h, i)
+    norm1: _Affine  # (h,)
+    qkv: _Affine  # (3 · h, h)
+    out: _Affine  # (h, h)
+    norm2: _Affine  # (h,)
+    fc1: _Affine  # (i, h)
+    fc2: _Affine  # (h, i)
+
+    def to(self, dtype: torch.dtype) -> "_Layer":
+        return _Layer(*(getattr(self, name).to(dtype) for name in self.__slots__))
 
 
 class Tower:
@@ -43,75 +63,108 @@ class Tower:
 
     Args:
         model: an Idefics3 or SmolVLM model for conditional generation, of which `is_plain` is true.
+        dtype: to compute in; by default what this processor multiplies fast.
     """
 
-    def __init__(self, model: Any) -> None:  # noqa: ANN401 - two classes without a typed base
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - two classes without a typed base
+        dtype: torch.dtype | None = None,
+    ) -> None:
         inner = model.model
         vision, self._connector = inner.vision_model, inner.connector
         self._embeddings = vision.embeddings
-        self._last_norm = vision.post_layernorm
+        self._last_norm = _affine(vision.post_layernorm)
         self._layers = [_layer(layer) for layer in vision.encoder.layers]
         self._heads = int(vision.config.num_attention_heads)
+        self._eps = float(vision.config.layer_norm_eps)
         self._gelu = _GELU[vision.config.hidden_act]
+        self._stored = model.dtype
+        # What is stored in float32 is meant to be exact.
+        fast = product_dtype() if model.dtype == torch.bfloat16 else torch.float32
+        self._dtype = dtype or fast
 
-    def encode(self, pixels: torch.Tensor, check: Callable[[], None]) -> torch.Tensor:
+    def encode(
+        self, pixels: torch.Tensor, check: Callable[[], None], prepare: Prepare | None = None
+    ) -> torch.Tensor:
         """Return the features of tiles.
 
         Args:
-            pixels: normalised, of shape (tiles, 3, side, side) in the tower's dtype.
-            check: called between layers; it raises to stop the work.
+            pixels: of shape (tiles, 3, side, side).
+            check: called every few hundredths of a second; it raises to stop the work.
+            prepare: makes of some of the pixels what the tower was trained on.
 
         Returns:
-            Shape (tiles, tokens of a tile, hidden size of the text model).
+            Shape (tiles, tokens of a tile, hidden size of the text model), in the model's dtype.
         """
-        hidden = self._embed(pixels)
-        for layer in self._layers:
-            check()
-            self._attend(layer, hidden)
-            self._feed_forward(layer, hidden)
-        return self._connect(_normed(self._last_norm, hidden))
+        groups = parts(pixels, _TOGETHER)
+        return torch.cat(
+            [found for group in groups for found in self._group(group, check, prepare)]
+        )
 
-    def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _group(
+        self, pixels: torch.Tensor, check: Callable[[], None], prepare: Prepare | None
+    ) -> list[torch.Tensor]:
+        """Return the features of tiles, a tensor each few of them."""
+        patches, width = _conv(self._embeddings.patch_embedding, self._dtype), self._dtype
+        hidden = []
+        for some in parts(pixels, _AT_ONCE):
+            check()
+            hidden.append(self._embed(some if prepare is None else prepare(some), patches))
+        for stored in self._layers:
+            layer = stored.to(width)
+            for some in hidden:
+                check()
+                self._attend(layer, some)
+                check()
+                self._feed_forward(layer, some)
+        norm = self._last_norm.to(width)
+        projection = self._connector.modality_projection.proj.weight.to(width)
+        return [self._connect(self._normed(norm, some), projection) for some in hidden]
+
+    def _embed(self, pixels: torch.Tensor, convolution: _Affine) -> torch.Tensor:
         """Return patches with their places: (tiles, patches, hidden)."""
-        convolution, size = self._embeddings.patch_embedding, self._embeddings.patch_size
+        size, side = self._embeddings.patch_size, self._embeddings.num_patches_per_side
         count, channels, height, width = pixels.shape
         rows, cols = height // size, width // size
-        patches = pixels.view(count, channels, rows, size, cols, size)
+        # Rounded as the library rounds them, to the model's numbers.
+        patches = pixels.to(self._stored).view(count, channels, rows, size, cols, size)
         patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(count, rows * cols, -1)
-        embedded = F.linear(patches, convolution.weight.flatten(1), convolution.bias)
-        places = positions(rows, cols, self._embeddings.num_patches_per_side)
-        embedded += self._embeddings.position_embedding(places.to(embedded.device))
+        embedded = F.linear(patches.to(self._dtype), convolution.weight, convolution.bias)
+        places = self._embeddings.position_embedding.weight[positions(rows, cols, side)]
+        embedded += places
         return embedded
 
     def _attend(self, layer: _Layer, hidden: torch.Tensor) -> None:
         """Add to `hidden`, of shape (tiles, patches, hidden), what its patches see in others."""
         count, patches, width = hidden.shape
-        together = F.linear(_normed(layer.norm1, hidden), layer.qkv, layer.qkv_bias)
+        together = F.linear(self._normed(layer.norm1, hidden), layer.qkv.weight, layer.qkv.bias)
         together = together.view(count, patches, 3, self._heads, width // self._heads)
         queries, keys, values = together.permute(2, 0, 3, 1, 4)
         seen = F.scaled_dot_product_attention(queries, keys, values)
-        hidden += layer.out(seen.transpose(1, 2).reshape(count, patches, width))
+        _add_product(hidden, seen.transpose(1, 2).reshape(count, patches, width), layer.out)
 
     def _feed_forward(self, layer: _Layer, hidden: torch.Tensor) -> None:
         """Add to `hidden` what the two wide matrices make of it."""
-        inner = _linear_gelu(_normed(layer.norm2, hidden), layer.fc1, self._gelu)
-        hidden += layer.fc2(inner)
+        inner = _linear_gelu(self._normed(layer.norm2, hidden), layer.fc1, self._gelu)
+        _add_product(hidden, inner, layer.fc2)
 
-    def _connect(self, hidden: torch.Tensor) -> torch.Tensor:
+    def _connect(self, hidden: torch.Tensor, projection: torch.Tensor) -> torch.Tensor:
         """Return squares of patches, each as one vector, brought to the text model's width."""
         count, patches, width = hidden.shape
         scale, side = int(self._connector.scale_factor), round(patches**0.5)
         small = side // scale
         squares = hidden.view(count, small, scale, small, scale, width)
         squares = squares.permute(0, 1, 3, 2, 4, 5).reshape(count, small * small, -1)
-        projected: torch.Tensor = self._connector.modality_projection.proj(squares)
-        return projected
+        return F.linear(squares, projection).to(self._stored)
+
+    def _normed(self, norm: _Affine, hidden: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(hidden, norm.weight.shape, norm.weight, norm.bias, self._eps)
 
 
-def chunks(pixels: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yield the tiles (tiles, …) in as few equal parts as a CPU's cache is good for."""
-    parts = -(-len(pixels) // _AT_ONCE)
-    yield from torch.tensor_split(pixels, parts)
+def parts(pixels: torch.Tensor, most: int) -> Iterator[torch.Tensor]:
+    """Yield tiles, of shape (tiles, …), in as few equal parts as hold at most so many."""
+    yield from torch.tensor_split(pixels, -(-len(pixels) // most))
 
 
 def is_plain(model: Any) -> bool:  # noqa: ANN401 - two classes without a typed base
@@ -145,14 +198,26 @@ def _layer(layer: Any) -> _Layer:  # noqa: ANN401 - two classes without a typed 
     attention = layer.self_attn
     projections = [attention.q_proj, attention.k_proj, attention.v_proj]
     return _Layer(
-        norm1=layer.layer_norm1,
-        qkv=joined([projection.weight for projection in projections]),
-        qkv_bias=joined([projection.bias for projection in projections]),
-        out=attention.out_proj,
-        norm2=layer.layer_norm2,
-        fc1=layer.mlp.fc1,
-        fc2=layer.mlp.fc2,
+        norm1=_affine(layer.layer_norm1),
+        qkv=_Affine(
+            joined([projection.weight for projection in projections]),
+            joined([projection.bias for projection in projections]),
+        ),
+        out=_affine(attention.out_proj),
+        norm2=_affine(layer.layer_norm2),
+        fc1=_affine(layer.mlp.fc1),
+        fc2=_affine(layer.mlp.fc2),
     )
+
+
+def _affine(module: Any) -> _Affine:  # noqa: ANN401 - what has a weight and a bias
+    return _Affine(module.weight.detach(), module.bias.detach())
+
+
+def _conv(module: nn.Conv2d, dtype: torch.dtype) -> _Affine:
+    """Return a convolution whose windows do not overlap, as a matrix for flat windows."""
+    assert module.bias is not None
+    return _Affine(module.weight.detach().flatten(1).to(dtype), module.bias.detach().to(dtype))
 
 
 def joined(parameters: list[nn.Parameter]) -> torch.Tensor:
@@ -195,10 +260,6 @@ def positions(rows: int, cols: int, side: int) -> torch.Tensor:
     return (along(rows)[:, None] * side + along(cols)).flatten()
 
 
-def _normed(norm: nn.LayerNorm, hidden: torch.Tensor) -> torch.Tensor:
-    return F.layer_norm(hidden, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
-
-
 def _fused_gelu() -> Any:  # noqa: ANN401 - an operator without a type
     """Return oneDNN's product with an operation at its end, or ``None`` where torch lacks it."""
     one = torch.ones(1, 1, dtype=torch.bfloat16)
@@ -213,9 +274,15 @@ def _fused_gelu() -> Any:  # noqa: ANN401 - an operator without a type
 _fused = _fused_gelu()
 
 
-def _linear_gelu(hidden: torch.Tensor, linear: nn.Linear, kind: str) -> torch.Tensor:
-    """Return GELU of `linear` of `hidden`; `kind` is ``none`` (exact) or ``tanh``."""
-    if _fused is not None and hidden.dtype == torch.bfloat16:
+def _linear_gelu(hidden: torch.Tensor, linear: _Affine, kind: str) -> torch.Tensor:
+    """Return GELU of a product; `kind` is ``none`` (exact) or ``tanh``."""
+    if _fused is not None:
         result: torch.Tensor = _fused(hidden, linear.weight, linear.bias, "gelu", [], kind)
         return result
-    return F.gelu(linear(hidden), approximate=kind)
+    return F.gelu(F.linear(hidden, linear.weight, linear.bias), approximate=kind)
+
+
+def _add_product(hidden: torch.Tensor, given: torch.Tensor, linear: _Affine) -> None:
+    """Add to `hidden` a product of `given`; both are of shape (tiles, patches, …)."""
+    hidden += linear.bias
+    hidden.flatten(0, 1).addmm_(given.flatten(0, 1), linear.weight.t())

@@ -4,7 +4,7 @@ Tiles stay 8-bit until the tower takes them, a few at a time: as float32 they wo
 the memory, and fall out of the cache on the way.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,11 +14,13 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from vlmchat.engine.prompt import PlannedImage
 from vlmchat.engine.threads import threads
-from vlmchat.engine.tower import Tower, chunks, is_plain
+from vlmchat.engine.tower import Tower, is_plain, parts
 from vlmchat.media.cutting import cut
 from vlmchat.media.images import decode
 from vlmchat.media.rules import Limits
 from vlmchat.media.tiles import ProcessorSpec
+
+_AT_ONCE = 2  # tiles that the library's modules get
 
 Normalise: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 """Makes float32 pixels of uint8 ones, of shape (tiles, 3, height, width)."""
@@ -113,19 +115,28 @@ def encode_tiles(
         An output whose ``pooler_output`` has shape (image tokens, hidden size of the text model),
         to be given to the model as ``mm_encoder_outputs``.
     """
-    plain = not torch.is_grad_enabled() and is_plain(model)
-    tower = Tower(model) if plain else None
-    features: list[torch.Tensor] = []
-    for chunk in chunks(pixels[0] if len(pixels) == 1 else torch.cat(list(pixels))):
+    tiles = pixels[0] if len(pixels) == 1 else torch.cat(list(pixels))
+
+    def look() -> None:
         check()
         threads.now()
-        tiles = (chunk if normalise is None else normalise(chunk)).to(model.device, model.dtype)
-        found = tower.encode(tiles, check) if tower is not None else _pooled(model, tiles)
-        features.append(found.reshape(-1, found.shape[-1]))
-    return BaseModelOutputWithPooling(pooler_output=torch.cat(features))
+
+    if is_plain(model) and not torch.is_grad_enabled():
+        features = Tower(model).encode(tiles, look, normalise)
+    else:
+        features = torch.cat(list(_library_features(model, tiles, look, normalise)))
+    return BaseModelOutputWithPooling(pooler_output=features.flatten(0, -2))
 
 
-def _pooled(model: Any, tiles: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
-    """Return what the library's own modules make of tiles, which may be wrapped or quantized."""
-    pooled = model.get_image_features(pixel_values=tiles[None]).pooler_output
-    return pooled if isinstance(pooled, torch.Tensor) else torch.cat(list(pooled))
+def _library_features(
+    model: Any,  # noqa: ANN401 - Idefics3 or SmolVLM
+    tiles: torch.Tensor,
+    check: Callable[[], None],
+    normalise: Normalise | None,
+) -> Iterator[torch.Tensor]:
+    """Yield what the library's own modules make of tiles; they may be wrapped, or on a GPU."""
+    for some in parts(tiles, _AT_ONCE):
+        check()
+        floats = some if normalise is None else normalise(some)
+        pooled = model.get_image_features(pixel_values=floats[None].to(model.device)).pooler_output
+        yield pooled if isinstance(pooled, torch.Tensor) else torch.cat(list(pooled))
