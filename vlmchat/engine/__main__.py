@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from vlmchat.engine.app import EngineApp
+from vlmchat.engine.caching.limits import MEBIBYTE, CacheLimits
 from vlmchat.engine.service import EngineService, State
 from vlmchat.media.rules import DEFAULT_LIMITS, Limits, MediaRules, use_rules
 from vlmchat.models.progress import ProgressSink
@@ -35,6 +36,23 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--port", type=int, default=0)
     result.add_argument("--media-root", type=Path, action="append", default=[])
     result.add_argument("--threads", type=int, default=0, help="0 chooses")
+    result.add_argument(
+        "--conversations-mib",
+        type=int,
+        help="memory for conversations that were read (default: by what is free)",
+    )
+    result.add_argument(
+        "--pictures-mib",
+        type=int,
+        default=CacheLimits().pictures // MEBIBYTE,
+        help="memory for pictures that were looked at",
+    )
+    result.add_argument(
+        "--pictures-disk-mib",
+        type=int,
+        default=0,
+        help="the same on the disk, where it outlives the conversation",
+    )
     result.add_argument("--max-pixels", type=int, default=DEFAULT_LIMITS.max_pixels)
     result.add_argument("--max-bytes", type=int, default=DEFAULT_LIMITS.max_bytes)
     result.add_argument(
@@ -43,6 +61,16 @@ def parser() -> argparse.ArgumentParser:
         help="end when standard input closes; name the port on standard output",
     )
     return result
+
+
+def cache_limits(options: argparse.Namespace) -> CacheLimits:
+    """Return how much the arguments let be kept."""
+    conversations = options.conversations_mib
+    return CacheLimits(
+        None if conversations is None else max(conversations, 0) * MEBIBYTE,
+        max(options.pictures_mib, 0) * MEBIBYTE,
+        max(options.pictures_disk_mib, 0) * MEBIBYTE,
+    )
 
 
 def exit_with_parent() -> None:
@@ -86,7 +114,7 @@ def main() -> int:
         wanted = LoadOptions(options.model, options.quant, options.device, adapter, options.threads)
         return load_model(wanted, progress)
 
-    service = EngineService(load)
+    service = EngineService(load, cache_limits(options))
     app = EngineApp(service, options.media_root).asgi(os.environ.pop(TOKEN_VARIABLE, None))
     try:
         listener = socket.create_server((options.host, options.port))

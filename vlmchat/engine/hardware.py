@@ -51,6 +51,13 @@ def find_hardware(wanted: str) -> Hardware:
     return Hardware("cpu", cpu_dtype(), psutil.virtual_memory().available)
 
 
+def free_memory(device: str) -> int:
+    """Return how many bytes are free now in the memory of ``cpu`` or ``cuda``."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    return int(psutil.virtual_memory().available)
+
+
 def cpu_dtype() -> torch.dtype:
     """Return bfloat16 where the processor multiplies it in hardware, else float32.
 

@@ -5,9 +5,11 @@ difference on purpose: special tokens that a person *types* (``<image>``, ``<end
 stay plain text, so that text from outside can neither end a turn nor stand for a picture.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import accumulate
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
@@ -23,11 +25,17 @@ from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """A picture of the prompt: its file's bytes, and how it will be cut."""
+    """A picture of the prompt: its file's bytes, their SHA-256, and how it will be cut."""
 
     data: bytes
     name: str
     plan: TilePlan
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        """Reckon the digest where nobody has."""
+        if not self.sha256:
+            object.__setattr__(self, "sha256", hashlib.sha256(self.data).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +45,25 @@ class Prompt:
     Attributes:
         ids: token ids, image tokens expanded.
         images: the pictures in the order of their image tokens.
+        places: where in `ids` the image tokens are, those of all pictures in order.
         virtual: how many of the ids, at the beginning, are of a learned prompt and of no word.
     """
 
     ids: list[int]
     images: tuple[PlannedImage, ...]
+    places: tuple[int, ...] = ()
     virtual: int = 0
 
     @property
     def image_tokens(self) -> int:
         """How many of the ids stand for pictures."""
         return sum(image.plan.image_tokens for image in self.images)
+
+    @property
+    def starts(self) -> list[int]:
+        """Where in `ids` each picture's first image token is."""
+        before = list(accumulate((image.plan.image_tokens for image in self.images), initial=0))
+        return [self.places[count] for count in before[:-1]]
 
 
 class PromptBuilder:
@@ -111,7 +127,9 @@ class PromptBuilder:
         blocks = [image_block(image.plan, self._image_token) for image in images]
         text = pieces[0] + "".join(b + p for b, p in zip(blocks, pieces[1:], strict=True))
         ids = [*self._virtual_ids, *self._encode(text, mark)]
-        return Prompt(ids, images, len(self._virtual_ids))
+        image_id = self._specials.ids.get(self._image_token)
+        places = tuple(at for at, index in enumerate(ids) if index == image_id) if images else ()
+        return Prompt(ids, images, places, len(self._virtual_ids))
 
     def _planned(self, messages: Sequence[Message]) -> Iterable[PlannedImage]:
         for message in messages:
@@ -120,7 +138,7 @@ class PromptBuilder:
                     media = part.media
                     width, height = media_size(media.data, media.name, self._limits)
                     plan = plan_tiles(width, height, self.spec, part.detail)
-                    yield PlannedImage(media.data, media.name, plan)
+                    yield PlannedImage(media.data, media.name, plan, media.sha256)
 
     def _render(self, messages: Sequence[Message], mark: str, *, end: bool = True) -> str:
         try:

@@ -5,6 +5,7 @@ the memory, and fall out of the cache on the way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,7 +21,8 @@ from vlmchat.media.images import decode
 from vlmchat.media.rules import Limits
 from vlmchat.media.tiles import ProcessorSpec
 
-_AT_ONCE = 2  # tiles that the library's modules get
+TILES_AT_ONCE = 2
+"""How many tiles are worth encoding together; more fall out of a CPU's cache."""
 
 Normalise: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 """Makes float32 pixels of uint8 ones, of shape (tiles, 3, height, width)."""
@@ -34,10 +36,17 @@ class TileMaker:
             filter and its normalisation are taken over.
         spec: the same settings as plain values.
         limits: which pictures are refused.
+
+    Attributes:
+        settings: of the processor, those that decide the pixels' values.
     """
 
     def __init__(self, processor: Any, spec: ProcessorSpec, limits: Limits) -> None:  # noqa: ANN401
         self._resample = int(processor.resample)
+        names = ("resample", "do_rescale", "rescale_factor", "do_normalize")
+        values = {name: float(getattr(processor, name)) for name in names}
+        means = {name: list(getattr(processor, name)) for name in ("image_mean", "image_std")}
+        self.settings: dict[str, Any] = {**values, **means}
         self.normalised = normaliser(processor)
         self._spec = spec
         self._limits = limits
@@ -135,8 +144,21 @@ def _library_features(
     normalise: Normalise | None,
 ) -> Iterator[torch.Tensor]:
     """Yield what the library's own modules make of tiles; they may be wrapped, or on a GPU."""
-    for some in parts(tiles, _AT_ONCE):
-        check()
+    for some in parts(tiles, TILES_AT_ONCE):
         floats = some if normalise is None else normalise(some)
-        pooled = model.get_image_features(pixel_values=floats[None].to(model.device)).pooler_output
+        with _interruptible(model, check):
+            out = model.get_image_features(pixel_values=floats[None].to(model.device))
+        pooled = out.pooler_output
         yield pooled if isinstance(pooled, torch.Tensor) else torch.cat(list(pooled))
+
+
+@contextmanager
+def _interruptible(model: Any, check: Callable[[], None]) -> Iterator[None]:  # noqa: ANN401
+    """Have `check` called before each layer of the library's tower, to stop there if it raises."""
+    layers = model.model.vision_model.encoder.layers
+    hooks = [layer.register_forward_pre_hook(lambda *_: check()) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
