@@ -199,7 +199,7 @@ def crowded_without(sides: Sides) -> float:
     most = threads.most
     threads.use(most)
     try:
-        return sides.ours.decode(100, 16)
+        return sides.ours.decode(100, 12)
     finally:
         threads.use(0, most)
 

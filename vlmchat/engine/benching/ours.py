@@ -16,6 +16,7 @@ from vlmchat.engine.events import Answer
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
 from vlmchat.engine.sampling import SamplingParams
 from vlmchat.engine.service import EngineService
+from vlmchat.engine.threads import threads
 from vlmchat.engine.vision import encode_tiles
 from vlmchat.errors import ModelError
 from vlmchat.models.progress import ProgressSink
@@ -139,10 +140,11 @@ class Ours:
         """Return the tokens a second that are said behind so many."""
         text, cache = self.loaded.text, self.loaded.text.new_cache()
         token = int(text.prefill(text.embed(self.ids(context)), cache).argmax())
-        for _ in range(_WARMING):
-            token = int(text.step(token, cache).argmax())
         began = time.perf_counter()
-        for _ in range(tokens):
+        for number in range(_WARMING + tokens):
+            if number == _WARMING:
+                began = time.perf_counter()
+            threads.now()  # as `generate` does
             token = int(text.step(token, cache).argmax())
         return tokens / (time.perf_counter() - began)
 
@@ -160,8 +162,6 @@ class Ours:
 
 def describe(loaded: LoadedModel) -> dict[str, Any]:
     """Return what is measured, as the first lines of the result."""
-    from vlmchat.engine.threads import threads
-
     return {
         **loaded.provenance(),
         "title": loaded.folder.title,
