@@ -1,11 +1,13 @@
 """The fast vision tower computes what the library's does, on the same weights."""
 
 import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionEmbeddings
 
 from tests.pictures import encoded
@@ -14,7 +16,7 @@ from vlmchat.engine import products, tower
 from vlmchat.engine.cancelled import CancelledError
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
 from vlmchat.engine.products import product_dtype
-from vlmchat.engine.tower import Tower, is_plain, parts, positions
+from vlmchat.engine.tower import Tower, is_plain, joined, parts, positions
 from vlmchat.engine.vision import encode_tiles
 
 
@@ -78,6 +80,27 @@ def test_weights_are_not_held_twice(tiny_model: Path) -> None:
     again = Tower(model)._layers[0].qkv.weight
     assert again.data_ptr() == parts[0].data_ptr() and torch.equal(again, torch.cat(parts))
     assert all(isinstance(part, torch.nn.Parameter) for part in parts)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for its mappings")
+def test_joined_weights_leave_the_memory_of_their_file(tmp_path: Path) -> None:
+    size = 1 << 22
+    save_file({name: torch.full((size,), 3.0) for name in "ab"}, tmp_path / "w.safetensors")
+    before = file_bytes()
+    weights = load_file(tmp_path / "w.safetensors")
+    one, other = (torch.nn.Parameter(weights[name], requires_grad=False) for name in "ab")
+    seen = one.detach()
+    assert float(one.sum() + other.sum()) == 6.0 * size and file_bytes() - before > 7 * size
+    whole = joined([one, other])
+    assert file_bytes() - before < size
+    assert torch.equal(whole[:size], one) and float(whole.sum()) == 6.0 * size
+    assert float(seen.sum()) == 3.0 * size  # whoever held them reads them again
+
+
+def file_bytes() -> int:
+    """Return how much of mapped files is in this process's memory."""
+    status = Path("/proc/self/status").read_text("ascii")
+    return int(status.split("RssFile:")[1].split()[0]) * 1024
 
 
 @pytest.mark.parametrize("side", [3, 4, 27, 32])

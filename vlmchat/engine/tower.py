@@ -20,9 +20,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - as everywhere
 
+from vlmchat.engine.pages import let_go
 from vlmchat.engine.products import product_dtype
 
-_AT_ONCE = 2  # tiles
+# Tiles. In float32 the activations of one fill as much memory as those of two in bfloat16.
+_AT_ONCE = {torch.float32: 1, torch.bfloat16: 2}
 _TOGETHER = 16  # tiles whose activations are held: 50 MB
 # The two kinds of GELU that vision configurations name, as torch calls them.
 _GELU = {"gelu": "none", "gelu_pytorch_tanh": "tanh"}
@@ -108,7 +110,7 @@ class Tower:
         """Return the features of tiles, a tensor each few of them."""
         patches, width = _conv(self._embeddings.patch_embedding, self._dtype), self._dtype
         hidden = []
-        for some in parts(pixels, _AT_ONCE):
+        for some in parts(pixels, _AT_ONCE[self._dtype]):
             check()
             hidden.append(self._embed(some if prepare is None else prepare(some), patches))
         for stored in self._layers:
@@ -235,6 +237,7 @@ def joined(parameters: list[nn.Parameter]) -> torch.Tensor:
         return first.detach().as_strided(shape, first.stride(), first.storage_offset())
     with torch.inference_mode(mode=False), torch.no_grad():  # parameters stay ordinary ones
         whole = torch.cat([part.detach() for part in parameters])
+        let_go(parameters)
         for part, place in zip(parameters, torch.split(whole, len(first)), strict=True):
             part.data = place
     return whole
