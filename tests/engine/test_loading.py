@@ -41,11 +41,13 @@ def answer(loaded: LoadedModel, tokens: int = 20) -> str:
 
 @pytest.mark.parametrize("kind", ["tiny_model", "tiny_idefics3"])
 def test_greedy_answer_is_the_librarys(kind: str, request: pytest.FixtureRequest) -> None:
-    loaded = load(request.getfixturevalue(kind))
+    loaded = load(request.getfixturevalue(kind), quant="none", dtype="float32", native="off")
+    library = load(request.getfixturevalue(kind), quant="none", dtype="float32", library=True)
+    assert loaded.text.way == "portable float32" and library.text.way == "transformers float32"
     prompt = loaded.builder.build(question())
     pixels = torch.cat([loaded.tile_maker.tiles(image) for image in prompt.images])
     with torch.inference_mode():
-        ids = loaded.model.generate(
+        ids = library.model.generate(
             input_ids=torch.tensor([prompt.ids]),
             attention_mask=torch.ones(1, len(prompt.ids), dtype=torch.long),
             pixel_values=pixels[None],
@@ -70,11 +72,34 @@ def test_image_features_are_the_librarys(tiny_model: Path) -> None:
 
 @pytest.mark.parametrize("quant", ["4bit", "8bit"])
 def test_quantized_models_answer(tiny_model: Path, quant: str) -> None:
+    stages: list[Progress] = []
+    options = LoadOptions(str(tiny_model), quant=quant, native="off")
+    loaded = load_model(options, stages.append)
+    assert loaded.quantization == quant and stages[-1].stage == "quantizing"
+    assert loaded.text.way == f"portable {quant[0]}-bit"
+    assert loaded.meta()["way"] == f"portable {quant[0]}-bit. The native decode step is turned off."
+    layers = loaded.model.model.text_model.layers
+    assert not len(layers) and loaded.model.lm_head.weight.is_meta  # nothing is kept twice
+    assert answer(loaded)
+
+
+def test_auto_is_8_bits_where_the_weights_are_packed(tiny_model: Path) -> None:
+    loaded = load(tiny_model, device="cpu")
+    assert loaded.quantization == loaded.provenance()["quantization"] == "8bit"
+    assert load(tiny_model, device="cpu", library=True).quantization == "none"
+
+
+@pytest.mark.parametrize("quant", ["4bit", "8bit"])
+def test_other_text_models_are_quantized_by_bitsandbytes(
+    tiny_model: Path, quant: str, tmp_path: Path
+) -> None:
     import bitsandbytes
 
-    stages: list[Progress] = []
-    loaded = load_model(LoadOptions(str(tiny_model), quant=quant), stages.append)
-    assert loaded.quantization == quant and stages[-1].stage == "quantizing"
+    other = shutil.copytree(tiny_model, tmp_path / "other")
+    config = (other / "config.json").read_text()
+    (other / "config.json").write_text(config.replace('"silu"', '"relu"'))
+    loaded = load(other, quant=quant)
+    assert loaded.text.way.startswith("transformers")
     kinds = (bitsandbytes.nn.Linear4bit, bitsandbytes.nn.Linear8bitLt)
     quantized = [name for name, m in loaded.model.named_modules() if isinstance(m, kinds)]
     assert len(quantized) == 2 * 7
@@ -87,7 +112,7 @@ def test_shapes_that_crash_the_kernel_are_left_alone(tmp_path: Path) -> None:
     import bitsandbytes
 
     model = build_tiny(tmp_path / "odd", intermediate=144)
-    loaded = load(model, quant="4bit", device="cpu")
+    loaded = load(model, quant="4bit", device="cpu", library=True)
     names = {
         name.rpartition(".")[2]
         for name, module in loaded.model.named_modules()
@@ -97,14 +122,27 @@ def test_shapes_that_crash_the_kernel_are_left_alone(tmp_path: Path) -> None:
     assert answer(loaded)
 
 
+def test_layers_by_other_names_are_left_to_the_library(tiny_model: Path, tmp_path: Path) -> None:
+    """Older files name the decoder's parts otherwise; the library knows how."""
+    from vlmchat.engine import own
+
+    loaded = load(tiny_model, quant="none", dtype="float32", native="off")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own, "has_layers", lambda *_: False)
+        again = load(tiny_model, quant="none", dtype="float32", native="off")
+    assert answer(again) == answer(loaded)
+    assert not len(again.model.model.text_model.layers)
+
+
 def test_adapter_changes_the_answer(tiny_model: Path, tmp_path: Path) -> None:
     base = load(tiny_model)
     plain = answer(base)
+    whole = load(tiny_model, library=True)
     torch.manual_seed(0)
     config = LoraConfig(
         r=4, target_modules=r".*text_model.*(q|v)_proj", init_lora_weights=False, lora_alpha=32
     )
-    get_peft_model(base.model, config).save_pretrained(str(tmp_path / "mine"))
+    get_peft_model(whole.model, config).save_pretrained(str(tmp_path / "mine"))
     tuned = load(tiny_model, adapter=tmp_path / "mine")
     assert tuned.adapter.startswith("mine@") and len(tuned.adapter) == len("mine@") + 12
     assert answer(tuned) != plain
@@ -188,6 +226,8 @@ def test_what_does_not_fit_is_refused_with_numbers() -> None:
     assert choose("auto", 4.5) == "8bit"
     assert choose("auto", 3.3) == "4bit"
     assert choose("4bit", 8) == "4bit"
+    assert choose_quantization(footprint, "auto", 2, 8_000_000_000, "Big", packed=True) == "8bit"
+    assert choose_quantization(footprint, "none", 2, 8_000_000_000, "Big", packed=True) == "none"
     with pytest.raises(ModelError, match=r"needs 5\.\d+ GB .* 4\.2 GB are free: with --quant 8bit"):
         choose("none", 4.2)
     with pytest.raises(ModelError, match=r"1 GB are free: choose a smaller model"):

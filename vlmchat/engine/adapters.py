@@ -4,12 +4,16 @@ An adapter is laid over a *view* of the model: its modules are new objects, its 
 model's own. PEFT puts its layers into the view. So the base stays what it is, bit for bit, an
 adapter can be loaded while an answer is being made, and whoever answers with one keeps it for as
 long as the answer takes, whatever is unloaded meanwhile.
+
+Where the text model runs in our own ways its dense layers are gone: they are read again from the
+files, the adapter is merged into what it changes, and the result is packed as the base was.
 """
 
 import hashlib
 import json
+import logging
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +21,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from vlmchat.engine.own import Embedding
+from vlmchat.engine.text.choosing import OwnText
+from vlmchat.engine.text.library import library_text
+from vlmchat.engine.text.model import TextModel
+from vlmchat.engine.text.weights import ModelWeights, TextWeights
+from vlmchat.engine.weights import load_weights, strip
 from vlmchat.errors import ModelError, VlmchatError
 from vlmchat.finetune.job import BaseModelRef
 from vlmchat.finetune.shelf import DIGITS, read_folder
@@ -28,6 +38,9 @@ from vlmchat.text import visible_line
 if TYPE_CHECKING:
     from vlmchat.engine.loading import LoadedModel
 
+log = logging.getLogger(__name__)
+
+_TEXT = re.compile(r"\b(text_model|lm_head)\b")
 _Module = TypeVar("_Module", bound=torch.nn.Module)
 _OTHER_PROMPTS = ("PREFIX_TUNING", "MULTITASK_PROMPT_TUNING", "CPT", "ADAPTION_PROMPT", "CARTRIDGE")
 # Such layers begin by changing the weights of the base; what was learned fits only what is left.
@@ -61,15 +74,22 @@ def wear(base: "LoadedModel", name: str, path: Path) -> "LoadedModel":
         weights = load_file(path / WEIGHTS, device=str(base.model.device))
     except (OSError, SafetensorError) as error:
         raise ModelError(f"The weights of the adapter “{shown}” cannot be read.") from error
-    model, builder = view_of(base.model), base.builder
+    builder = base.builder
     if config["peft_type"] in PROMPTS:
+        model = view_of(base.model)
         builder = builder.behind(_lay_prompt(model, weights, shown))
+        text = _behind(base.text, model)
+    elif isinstance(base.text, OwnText):
+        model, text = _merged(base, _Adapter(path, weights, shown), base.text)
     else:
+        model = view_of(base.model)
         _lay_layers(model, path, weights, shown)
+        text = library_text(model)
     digest = hashlib.sha256(data).hexdigest()[:DIGITS]
     return replace(
         base,
         model=model.eval(),
+        text=text,
         builder=builder,
         adapter=f"{name}@{digest}",
         base=base,
@@ -189,6 +209,7 @@ def _lay_layers(model: Any, path: Path, weights: dict[str, torch.Tensor], name: 
     from peft.utils.save_and_load import set_peft_model_state_dict
 
     trained = [(it, it.requires_grad) for it in model.parameters()]
+    taken = {id(it) for it in model.parameters() if it.is_meta}  # what is packed elsewhere
     try:
         config = PeftConfig.from_pretrained(str(path))
         config.inference_mode = True
@@ -201,7 +222,9 @@ def _lay_layers(model: Any, path: Path, weights: dict[str, torch.Tensor], name: 
             parameter.requires_grad_(flag)
     if found.unexpected_keys:
         raise ModelError(_misfit(name, f"this model has no {_layer(found.unexpected_keys[0])}"))
-    empty = [key for key, value in model.named_parameters() if value.is_meta]
+    empty = [
+        key for key, value in model.named_parameters() if value.is_meta and id(value) not in taken
+    ]
     if empty:
         raise ModelError(_misfit(name, f"it says nothing about {_layer(empty[0])}"))
     for module in model.modules():  # weights that are assigned come as they were saved
@@ -227,6 +250,106 @@ def _short(error: Exception) -> str:
         layer, there, here = found.groups()
         return f"{_layer(layer)} is {there} there, and would be {here} here"
     return visible_line(text.split("\n")[0])[:160].rstrip(".") or type(error).__name__
+
+
+# Merging it in -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Adapter:
+    """An adapter of layers: its folder, its weights, and how it is called here."""
+
+    path: Path
+    weights: dict[str, torch.Tensor]
+    name: str
+
+
+def _merged(base: "LoadedModel", adapter: _Adapter, text: OwnText) -> tuple[Any, TextModel[Any]]:
+    """Return the base's model with the adapter merged in, stripped, and its text model.
+
+    Raises:
+        ModelError: the adapter does not fit.
+    """
+    if not any(_TEXT.search(key) for key in adapter.weights):
+        seen = view_of(base.model)  # the text model stays the base's
+        _lay_layers(seen, adapter.path, adapter.weights, adapter.name)
+        merge_layers(seen)
+        return seen, text
+    first = _dense(base, adapter)
+    if (left := unmerged(first)) is not None:
+        log.warning("the adapter's %s cannot be merged: it is run by transformers", left)
+        return first, library_text(first)
+
+    def source() -> TextWeights:
+        # For the first time as it is at hand, later from the files again.
+        whole = first if len(first.model.text_model.layers) else _dense(base, adapter)
+        return ModelWeights(whole)
+
+    own = OwnText(source, Embedding(first), base.quantization, native=base.native != "off")
+    strip(first)
+    return first, own
+
+
+def _dense(base: "LoadedModel", adapter: _Adapter) -> Any:  # noqa: ANN401
+    """Return the base's model with dense layers from its files and the adapter merged in.
+
+    Vision tower and connector are views of the base's, where the adapter does not change them.
+    """
+    config = json.loads((base.folder.path / "config.json").read_text("utf-8"))
+    whole = load_weights(base.folder, config, "none", base.hardware)
+    for part in ("vision_model", "connector"):
+        setattr(whole.model, part, view_of(getattr(base.model.model, part)))
+    _lay_layers(whole, adapter.path, adapter.weights, adapter.name)
+    merge_layers(whole)
+    return whole.eval()
+
+
+def merge_layers(model: torch.nn.Module) -> None:
+    """Merge what PEFT has put into `model`, a view that nobody else has, in float32.
+
+    What cannot be merged stays as PEFT has it; see `unmerged`.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import ModulesToSaveWrapper
+
+    layers = [
+        (key, module)
+        for key, module in model.named_modules()
+        if isinstance(module, BaseTunerLayer | ModulesToSaveWrapper)
+    ]
+    for key, layer in layers:
+        if isinstance(layer, ModulesToSaveWrapper):
+            plain = layer.modules_to_save["default"]
+        else:
+            plain = layer.get_base_layer()
+            kept = dict(plain.named_parameters(recurse=False))
+            for name, value in kept.items():  # the view's own from here on
+                setattr(plain, name, _constant(value.detach().float()))
+            layer.merge(safe_merge=True)
+            for name, value in kept.items():
+                setattr(plain, name, _constant(getattr(plain, name).detach().to(value.dtype)))
+        model.set_submodule(key, plain)
+
+
+def _constant(value: torch.Tensor) -> torch.nn.Parameter:
+    return torch.nn.Parameter(value, requires_grad=False)
+
+
+def unmerged(model: torch.nn.Module) -> str | None:
+    """Return the name of a layer of PEFT's in `model`, if there is one."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
+    found = (key for key, module in model.named_modules() if isinstance(module, kinds))
+    return next(found, None)
+
+
+def _behind(text: TextModel[Any], model: Any) -> TextModel[Any]:  # noqa: ANN401
+    """Return a text model of the same weights that takes its embeddings from `model`."""
+    if isinstance(text, OwnText):
+        return text.embedding(Embedding(model))
+    return library_text(model)
 
 
 class PromptedEmbedding(torch.nn.Module):

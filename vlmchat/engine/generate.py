@@ -7,7 +7,6 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from transformers import DynamicCache
 
 from vlmchat.engine.cancelled import CancelledError
 from vlmchat.engine.prompt import Prompt
@@ -121,9 +120,8 @@ def generate(
     encoded = _now(loaded.model)
     sampler = Sampler(params, prompt.ids[prompt.virtual :], loaded.model.device)
     text = AnswerText(loaded.tokenizer.backend_tokenizer, params.stop)
-    cache = DynamicCache(config=loaded.model.config.get_text_config())
-    logits = _step(loaded.model, prompt.ids, cache, features)
-    token = sampler.next(logits)
+    cache = loaded.text.new_cache()
+    token = sampler.next(loaded.text.prefill(_embedded(loaded, prompt, features), cache))
     first = _now(loaded.model)
     room = loaded.context - len(prompt.ids)
     limit = room if params.max_tokens is None else min(params.max_tokens, room)
@@ -133,7 +131,7 @@ def generate(
         emit(text.add(token))
         if text.stopped or count >= limit:
             break
-        token = sampler.next(_step(loaded.model, [token], cache, None))
+        token = sampler.next(loaded.text.step(token, cache))
         count += 1
     ended = text.stopped or token in loaded.end_ids
     if not text.stopped:
@@ -157,23 +155,22 @@ def _now(model: Any) -> float:  # noqa: ANN401
     return time.perf_counter()
 
 
-def _image_features(loaded: "LoadedModel", prompt: Prompt, check: Callable[[], None]) -> Any:  # noqa: ANN401
-    """Return the pictures as the model takes them (``mm_encoder_outputs``), or ``None``."""
+def _image_features(
+    loaded: "LoadedModel", prompt: Prompt, check: Callable[[], None]
+) -> torch.Tensor | None:
+    """Return what the pictures are to the text model, of shape (image tokens, hidden)."""
     check()
     if not prompt.images:
         return None
     pixels = [loaded.tile_maker.tiles(image) for image in prompt.images]
-    return {"image": encode_tiles(loaded.model, pixels, check)}
+    features: torch.Tensor = encode_tiles(loaded.model, pixels, check).pooler_output
+    return features
 
 
-def _step(model: Any, ids: list[int], cache: DynamicCache, features: Any) -> torch.Tensor:  # noqa: ANN401
-    """Run the text model over `ids` after what `cache` holds; return the last logits."""
-    out = model(
-        input_ids=torch.tensor([ids], device=model.device),
-        mm_encoder_outputs=features,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    logits: torch.Tensor = out.logits[0, -1]
-    return logits
+def _embedded(loaded: "LoadedModel", prompt: Prompt, features: torch.Tensor | None) -> torch.Tensor:
+    """Return the prompt's embeddings, pictures in their places, of shape (tokens, hidden)."""
+    embedded = loaded.text.embed(prompt.ids)
+    if features is not None:
+        ids = torch.tensor(prompt.ids, device=embedded.device)
+        embedded[ids == loaded.model.config.image_token_id] = features.to(embedded)
+    return embedded

@@ -3,7 +3,6 @@
 import json
 import logging
 import time
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,14 @@ from transformers import PreTrainedTokenizerFast
 
 from vlmchat.engine.adapters import wear
 from vlmchat.engine.hardware import Hardware, find_hardware, use_threads
+from vlmchat.engine.own import is_plain, load_own
 from vlmchat.engine.prompt import PromptBuilder
-from vlmchat.engine.quantize import bitsandbytes_config
+from vlmchat.engine.text.choosing import describe
+from vlmchat.engine.text.library import library_text
+from vlmchat.engine.text.model import TextModel
+from vlmchat.engine.text.packing import is_fast
 from vlmchat.engine.vision import TileMaker
+from vlmchat.engine.weights import load_weights, short
 from vlmchat.errors import ModelError
 from vlmchat.media.rules import rules
 from vlmchat.media.tiles import ProcessorSpec
@@ -36,6 +40,8 @@ class LoadOptions:
 
     Attributes:
         dtype: the numbers to compute in (``float32``); empty for what the device multiplies fast.
+        native: ``auto``, or ``off`` for the text model in plain torch even where a compiler is.
+        library: leave the text model to the library, for those who need its modules whole.
     """
 
     model: str | None = None
@@ -44,6 +50,8 @@ class LoadOptions:
     adapter: Path | None = None
     threads: int = 0
     dtype: str = ""
+    native: str = "auto"
+    library: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +59,20 @@ class LoadedModel:
     """A model ready to answer.
 
     Attributes:
-        model: ``Idefics3ForConditionalGeneration`` or ``SmolVLMForConditionalGeneration``.
+        model: ``Idefics3ForConditionalGeneration`` or ``SmolVLMForConditionalGeneration``; where
+            `text` is an `OwnText`, without the decoder layers and the head.
+        text: how its text model is run; another one wherever the weights are other ones.
         context: most tokens of prompt and answer together.
         end_ids: tokens that end an answer.
         adapter: name and digest of the adapter, or empty.
         base: the same model without the adapter; ``None`` where there is none.
         remark: a sentence about the adapter that a person should see; may be empty.
+        native: as in `LoadOptions`.
     """
 
     folder: ModelFolder
     model: Any
+    text: TextModel[Any]
     tokenizer: PreTrainedTokenizerFast
     builder: PromptBuilder
     tile_maker: TileMaker
@@ -72,6 +84,7 @@ class LoadedModel:
     parameters: int
     base: "LoadedModel | None" = None
     remark: str = ""
+    native: str = "auto"
 
     @property
     def id(self) -> str:
@@ -103,6 +116,7 @@ class LoadedModel:
         """Return the ``meta`` object of ``/v1/models``."""
         return {
             **self.provenance(),
+            "way": describe(self.text),
             "title": self.folder.title,
             "notice": " ".join(filter(None, (self.folder.notice, self.remark))),
             "context": self.context,
@@ -130,14 +144,21 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
     )
     config = _read_json(folder.path / "config.json")
     footprint = footprint_of(folder.path)
+    own = not options.library and hardware.device == "cpu" and is_plain(folder, config)
     quantization = choose_quantization(
-        footprint, options.quant, hardware.value_bytes, hardware.available, folder.title
+        *(footprint, options.quant, hardware.value_bytes, hardware.available, folder.title),
+        packed=own and is_fast(hardware.dtype),
     )
     if quantization == "none":
         progress(Progress("loading", f"Loading {folder.title}"))
     else:
         progress(Progress("quantizing", f"Quantizing {folder.title} to {quantization}"))
-    model = load_weights(folder, config, quantization, hardware)
+    text: TextModel[Any]
+    if own:
+        model, text = load_own(folder, config, quantization, hardware, options.native)
+    else:
+        model = load_weights(folder, config, quantization, hardware)
+        text = library_text(model)
     tokenizer = load_tokenizer(folder)
     preprocessor = _read_json(folder.path / "preprocessor_config.json")
     blank = len(tokenizer.encode("\n\n", add_special_tokens=False))
@@ -145,6 +166,7 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
     loaded = LoadedModel(
         folder=folder,
         model=model,
+        text=text,
         tokenizer=tokenizer,
         builder=PromptBuilder(tokenizer, spec, limits),
         tile_maker=TileMaker(load_image_processor(folder, config), spec, limits),
@@ -154,12 +176,14 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
         quantization=quantization,
         adapter="",
         parameters=footprint.parameters,
+        native=options.native,
     )
     if options.adapter is not None:
         name = options.adapter.resolve().name
         progress(Progress("loading", f"Loading the adapter {visible_line(name)}"))
         loaded = wear(loaded, name, options.adapter)
-    log.info("loaded %s in %.1f s", folder.path, time.perf_counter() - began)
+    took = time.perf_counter() - began
+    log.info("loaded %s in %.1f s; text: %s", folder.path, took, describe(loaded.text))
     return loaded
 
 
@@ -173,16 +197,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _model_class(kind: str) -> Any:  # noqa: ANN401 - two classes without a typed base
-    if kind == "idefics3":
-        from transformers.models.idefics3.modeling_idefics3 import Idefics3ForConditionalGeneration
-
-        return Idefics3ForConditionalGeneration
-    from transformers.models.smolvlm.modeling_smolvlm import SmolVLMForConditionalGeneration
-
-    return SmolVLMForConditionalGeneration
-
-
 def load_image_processor(folder: ModelFolder, config: dict[str, Any]) -> Any:  # noqa: ANN401
     """Return the library's processor with the PIL backend; the default one wants torchvision."""
     if config["model_type"] == "idefics3":
@@ -192,57 +206,6 @@ def load_image_processor(folder: ModelFolder, config: dict[str, Any]) -> Any:  #
     from transformers.models.smolvlm import image_processing_pil_smolvlm
 
     return image_processing_pil_smolvlm.SmolVLMImageProcessorPil.from_pretrained(folder.path)
-
-
-def load_weights(
-    folder: ModelFolder, config: dict[str, Any], quantization: str, hardware: Hardware
-) -> Any:  # noqa: ANN401 - two classes without a typed base
-    """Return the model in a folder, ready to answer.
-
-    Args:
-        folder: of the model.
-        config: what its ``config.json`` holds.
-        quantization: ``none``, ``8bit`` or ``4bit``.
-        hardware: where it goes, and in which numbers.
-
-    Raises:
-        ModelError: weights are missing or damaged.
-    """
-    wanted = bitsandbytes_config(
-        quantization, config["text_config"], hardware.device, hardware.dtype
-    )
-    extra = {} if wanted is None else {"quantization_config": wanted}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model, found = _model_class(config["model_type"]).from_pretrained(
-                folder.path,
-                dtype=hardware.dtype,  # some checkpoints are float32: twice the memory
-                device_map=hardware.device,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                attn_implementation="sdpa",
-                output_loading_info=True,
-                **extra,
-            )
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        raise ModelError(
-            f"The weights of {folder.title} do not load ({_short(error)}): fetch them again."
-        ) from error
-    if found["missing_keys"]:
-        # The library would fill them with random numbers and say so in the log only.
-        name = sorted(found["missing_keys"])[0]
-        raise ModelError(
-            f"The weights of {folder.title} are not complete ({len(found['missing_keys'])} "
-            f"missing, {visible_line(name)} the first): fetch them again."
-        )
-    return model.eval()
-
-
-def _short(error: Exception) -> str:
-    lines = visible_line(str(error).strip().split("\n")[0])
-    return lines[:200].rstrip(".") or type(error).__name__
 
 
 def load_tokenizer(folder: ModelFolder) -> PreTrainedTokenizerFast:
@@ -255,7 +218,7 @@ def load_tokenizer(folder: ModelFolder) -> PreTrainedTokenizerFast:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder.path, local_files_only=True)
     except Exception as error:
         raise ModelError(
-            f"The tokenizer of {folder.title} does not load ({_short(error)})."
+            f"The tokenizer of {folder.title} does not load ({short(error)})."
         ) from error
     if not tokenizer.chat_template:
         raise ModelError(f"{folder.title} has no chat template: use an instruct or chat model.")

@@ -71,7 +71,7 @@ def merge(base: Path, adapter: Path, out: Path, progress: ProgressSink) -> Check
     """
     check_folder(base)
     check_mergeable(adapter)
-    loaded = load_model(LoadOptions(str(base), "none", "cpu", dtype=_check_dtype(base)), progress)
+    loaded = _load(base, _check_dtype(base), progress)
     progress(Progress("loading", "Laying the adapter over it"))
     tuned = wear(loaded, adapter.name, adapter)
     before = logits(tuned)
@@ -86,7 +86,7 @@ def merge(base: Path, adapter: Path, out: Path, progress: ProgressSink) -> Check
         if file.is_file() and file.suffix in _COPIED and not file.name.startswith("."):
             shutil.copyfile(file, out / file.name)
     progress(Progress("loading", "Comparing it with base and adapter"))
-    again = load_model(LoadOptions(str(out), "none", "cpu", dtype=_name(dtype)), progress)
+    again = _load(out, _name(dtype), progress)
     after = logits(again)
     check = Check(float((after - before).abs().max()), float(before.abs().max()), _name(dtype))
     stored = {torch.float32, *(value.dtype for value in changed.values())}
@@ -97,6 +97,11 @@ def merge(base: Path, adapter: Path, out: Path, progress: ProgressSink) -> Check
             f"{check.largest:.3g} of {check.scale:.3g}): nothing was written."
         )
     return check
+
+
+def _load(folder: Path, dtype: str, progress: ProgressSink) -> LoadedModel:
+    """Return the model in a folder with the library's modules, whole and not quantized."""
+    return load_model(LoadOptions(str(folder), "none", "cpu", dtype=dtype, library=True), progress)
 
 
 def _name(dtype: torch.dtype) -> str:

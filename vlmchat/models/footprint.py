@@ -8,6 +8,8 @@ from vlmchat.text import human_bytes
 # Bytes a weight, with the scales: NF4 with double quantization stores 4.127 bits (QLoRA,
 # arXiv:2305.14314, section 3); int8 one scale a row.
 _BYTES = {"8bit": 1.01, "4bit": 0.52}
+_SHARED_BY = 32
+"""Weights that share a scale and a zero where the engine packs 4 bits itself."""
 _CACHED_TOKENS = 4096
 _WORKSPACE = 400_000_000
 """Bytes for the libraries themselves and the activations of one picture's tiles."""
@@ -33,22 +35,33 @@ class Footprint:
         """All parameters."""
         return self.quantizable + self.other
 
-    def required(self, quantization: str, value_bytes: int) -> int:
+    def required(self, quantization: str, value_bytes: int, *, packed: bool = False) -> int:
         """Return the bytes needed at `quantization` with `value_bytes` for each plain value.
 
         Counted are the weights, the KV cache of 4 096 tokens, and 400 MB for activations and the
-        libraries.
+        libraries. `packed` says that the engine packs the weights itself, as it does on processors.
         """
         each = _BYTES.get(quantization, value_bytes)
+        if packed and quantization == "4bit":
+            each = 0.5 + 2 * value_bytes / _SHARED_BY
         weights = self.quantizable * each + self.other * value_bytes
         cache = self.cache_per_token * _CACHED_TOKENS * value_bytes
         return int(weights) + cache + _WORKSPACE
 
 
 def choose_quantization(
-    footprint: Footprint, wanted: str, value_bytes: int, available: int, name: str
+    footprint: Footprint,
+    wanted: str,
+    value_bytes: int,
+    available: int,
+    name: str,
+    *,
+    packed: bool = False,
 ) -> str:
-    """Return the quantization to load with: `wanted`, or for ``auto`` the finest that fits.
+    """Return the quantization to load with: `wanted`, or for ``auto`` what is best and fits.
+
+    That is the finest; where the engine packs the weights itself it is 8 bits, at which a model
+    says the same several times as fast.
 
     Args:
         footprint: of the model.
@@ -56,17 +69,19 @@ def choose_quantization(
         value_bytes: bytes of a plain value on the device.
         available: bytes free on the device.
         name: how the model is called in the message.
+        packed: whether the engine packs the weights itself.
 
     Raises:
         ModelError: it does not fit; the sentence holds the numbers and what would.
     """
     choices = ["none", "8bit", "4bit"]
-    fitting = [one for one in choices if footprint.required(one, value_bytes) <= available]
+    needs = {one: footprint.required(one, value_bytes, packed=packed) for one in choices}
+    fitting = [one for one in choices if needs[one] <= available]
     if wanted == "auto" and fitting:
-        return fitting[0]
+        return next(one for one in fitting if one != "none" or not packed)
     if wanted in fitting:
         return wanted
-    need = footprint.required("4bit" if wanted == "auto" else wanted, value_bytes)
+    need = needs["4bit" if wanted == "auto" else wanted]
     advice = f"with --quant {fitting[0]} it fits" if fitting else "choose a smaller model"
     raise ModelError(
         f"“{name}” needs {human_bytes(need)} of memory"

@@ -9,8 +9,9 @@ from peft import LoraConfig, PeftConfig, PromptTuningConfig, TaskType, get_peft_
 from transformers import PreTrainedTokenizerFast
 
 from vlmchat.engine.hardware import Hardware
-from vlmchat.engine.loading import load_image_processor, load_tokenizer, load_weights
+from vlmchat.engine.loading import load_image_processor, load_tokenizer
 from vlmchat.engine.vision import TileMaker
+from vlmchat.engine.weights import load_weights
 from vlmchat.errors import ModelError
 from vlmchat.finetune.job import BaseModelRef
 from vlmchat.finetune.modules import target_pattern

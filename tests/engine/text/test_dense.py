@@ -1,5 +1,6 @@
 """Reading many tokens computes what the library's model computes."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_in_pieces_as_in_one(model: Any, cuts: tuple[int, ...]) -> None:
     weights = ModelWeights(model)
     whole = score(weights, weights.embed(IDS), empty(weights))
     cache, found = empty(weights), []
-    for begin, end in zip(cuts, cuts[1:], strict=False):
+    for begin, end in pairwise(cuts):
         found.append(score(weights, weights.embed(IDS[begin:end]), cache))
     torch.testing.assert_close(torch.cat(found), whole, rtol=1e-4, atol=1e-4)
     cache.crop(20)

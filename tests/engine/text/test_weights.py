@@ -34,7 +34,7 @@ def test_pieces_are_the_projections(model: SmolVLMForConditionalGeneration) -> N
 
 
 def test_other_text_models_are_left_to_the_library(model: SmolVLMForConditionalGeneration) -> None:
-    assert is_plain_llama(model)
+    assert is_plain_llama(model.config)
     model.config.text_config.hidden_act = "gelu"
-    assert not is_plain_llama(model)
+    assert not is_plain_llama(model.config)
     model.config.text_config.hidden_act = "silu"

@@ -5,17 +5,48 @@ before they are scaled, rotary embedding (arXiv:2104.09864) and SwiGLU (arXiv:20
 dtype of the weights, grouped queries (arXiv:2305.13245).
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import torch
 from torch.nn import functional
 
 from vlmchat.engine.text.kv import KVCache
 from vlmchat.engine.text.model import TextShape
-from vlmchat.engine.text.weights import LayerWeights
+from vlmchat.engine.text.weights import TextWeights
+
+M_co = TypeVar("M_co", covariant=True)
 
 
-class DenseLayers(Protocol):
+class Layer(Protocol[M_co]):
+    """A decoder layer as `LayerWeights`, whose matrices may be anything that multiplies."""
+
+    @property
+    def input_norm(self) -> torch.Tensor:
+        """Of shape (hidden,)."""
+
+    @property
+    def qkv(self) -> M_co:
+        """To ((heads + 2 · kv_heads) · head_dim) values from (hidden)."""
+
+    @property
+    def output(self) -> M_co:
+        """To (hidden) from (heads · head_dim)."""
+
+    @property
+    def ffn_norm(self) -> torch.Tensor:
+        """Of shape (hidden,)."""
+
+    @property
+    def gate_up(self) -> M_co:
+        """To (2 · ffn) from (hidden)."""
+
+    @property
+    def down(self) -> M_co:
+        """To (hidden) from (ffn)."""
+
+
+class Layers(Protocol[M_co]):
     """What of `TextWeights` is needed to read; see there."""
 
     shape: TextShape
@@ -23,18 +54,12 @@ class DenseLayers(Protocol):
     cos: torch.Tensor
     sin: torch.Tensor
 
-    def layer(self, index: int) -> LayerWeights:
-        """Return one decoder layer."""
-
-
-class DenseWeights(DenseLayers, Protocol):
-    """What of `TextWeights` is needed to read and to say what comes next; see there."""
-
-    head: torch.Tensor
+    def layer(self, index: int) -> Layer[M_co]:
+        """Return one decoder layer, which is done with when the next is asked for."""
 
 
 @torch.inference_mode()
-def prefill(weights: DenseWeights, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
+def prefill(weights: TextWeights, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
     """Read tokens behind those in the cache and return the logits behind the last: (vocab,).
 
     Args:
@@ -46,17 +71,34 @@ def prefill(weights: DenseWeights, embeddings: torch.Tensor, cache: KVCache) -> 
 
 
 @torch.inference_mode()
-def score(weights: DenseWeights, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
+def score(weights: TextWeights, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
     """Read tokens as `prefill` does, and return the logits behind each: (tokens, vocab)."""
     return functional.linear(read(weights, embeddings, cache), weights.head)
 
 
-@torch.inference_mode()
-def read(weights: DenseLayers, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
+def read(weights: Layers[torch.Tensor], embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
     """Read tokens as `prefill` does, and return what the head is multiplied with.
 
     Returns:
         The normed hidden state of each token, of shape (tokens, hidden).
+    """
+    return read_with(weights, functional.linear, embeddings, cache)
+
+
+@torch.inference_mode()
+def read_with(
+    weights: Layers[M_co],
+    times: Callable[[torch.Tensor, M_co], torch.Tensor],
+    embeddings: torch.Tensor,
+    cache: KVCache,
+) -> torch.Tensor:
+    """Read tokens as `read` does, with matrices of any kind.
+
+    Args:
+        weights: of the model.
+        times: multiplies rows (tokens, inputs) with a matrix of a layer.
+        embeddings: see `prefill`.
+        cache: likewise.
     """
     shape, dtype = weights.shape, cache.data.dtype
     hidden = embeddings.to(dtype)
@@ -71,11 +113,11 @@ def read(weights: DenseLayers, embeddings: torch.Tensor, cache: KVCache) -> torc
         layer = weights.layer(index)
         block = cache.data[index, :, :, :end]
         normed = rms_norm(hidden, layer.input_norm, shape.eps)
-        attended = _attend(functional.linear(normed, layer.qkv), block, rotation, mask, shape)
-        hidden = hidden + functional.linear(attended, layer.output)
+        attended = _attend(times(normed, layer.qkv), block, rotation, mask, shape)
+        hidden = hidden + times(attended, layer.output)
         normed = rms_norm(hidden, layer.ffn_norm, shape.eps)
-        gate, up = functional.linear(normed, layer.gate_up).chunk(2, dim=-1)
-        hidden = hidden + functional.linear(functional.silu(gate) * up, layer.down)
+        gate, up = times(normed, layer.gate_up).chunk(2, dim=-1)
+        hidden = hidden + times(functional.silu(gate) * up, layer.down)
     cache.length = end
     return rms_norm(hidden, weights.final_norm, shape.eps)
 

@@ -56,13 +56,11 @@ CacheT = TypeVar("CacheT", bound=Cache)
 
 
 class TextModel(Protocol[CacheT]):
-    """A text model with its weights, for one thread at a time.
+    """A text model with its weights, for one thread at a time."""
 
-    Attributes:
-        way: how it computes, in a few words for a person: ``native 8-bit``.
-    """
-
-    way: str
+    @property
+    def way(self) -> str:
+        """How it computes, in a few words for a person: ``native 8-bit``."""
 
     def new_cache(self) -> CacheT:
         """Return an empty cache, which grows by itself."""

@@ -67,15 +67,17 @@ class ModelWeights:
         self.shape = shape_of(model)
         self.final_norm = self._text.norm.weight.detach()
         self.head = model.lm_head.weight.detach()
-        positions = torch.arange(self.shape.positions, device=self.head.device)[None]
-        cos, sin = self._text.rotary_emb(self.head.new_empty(0, dtype=torch.float32), positions)
+        device = self.final_norm.device
+        positions = torch.arange(self.shape.positions, device=device)[None]
+        floats = torch.empty(0, dtype=torch.float32, device=device)
+        cos, sin = self._text.rotary_emb(floats, positions)
         half = self.shape.head_dim // 2  # the other half says the same again
         self.cos, self.sin = (table[0, :, :half].contiguous() for table in (cos, sin))
 
     def embed(self, ids: Sequence[int]) -> torch.Tensor:
         """Return the embeddings of tokens: (tokens, hidden)."""
         embedded: torch.Tensor = self._text.embed_tokens(
-            torch.tensor(ids, device=self.head.device, dtype=torch.long)
+            torch.tensor(ids, device=self.final_norm.device, dtype=torch.long)
         )
         return embedded
 
@@ -111,18 +113,18 @@ def shape_of(model: Any) -> TextShape:  # noqa: ANN401 - two classes without a t
     )
 
 
-def is_plain_llama(model: Any) -> bool:  # noqa: ANN401 - two classes without a typed base
-    """Return whether our own ways compute what this model's text model does.
+def is_plain_llama(config: Any) -> bool:  # noqa: ANN401 - two classes without a typed base
+    """Return whether our own ways compute what the text model of this configuration does.
 
     They know Llama with SwiGLU, without biases, and with a rotary embedding that does not change
     with the length of the sequence; every SmolVLM is that.
     """
-    config = model.config.get_text_config()
-    rope = getattr(config, "rope_parameters", None) or {}
+    text = config.get_text_config()
+    rope = getattr(text, "rope_parameters", None) or {}
     return (
-        config.model_type == "llama"
-        and config.hidden_act == "silu"
-        and not config.attention_bias
-        and not config.mlp_bias
+        text.model_type == "llama"
+        and text.hidden_act == "silu"
+        and not text.attention_bias
+        and not text.mlp_bias
         and rope.get("rope_type", "default") in ("default", "linear", "llama3")
     )

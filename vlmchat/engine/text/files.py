@@ -1,0 +1,89 @@
+"""The weights of a text model, read from the model's files a layer at a time.
+
+Who packs the weights needs each layer once: read from here, no two of them are in memory.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from vlmchat.engine.text.weights import LayerWeights, ModelWeights
+from vlmchat.models.local import tensors, weight_files
+
+_QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+_OUTPUT, _DOWN = "self_attn.o_proj", "mlp.down_proj"
+_GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
+_HEAD = "lm_head.weight"
+_NORMS = ("input_layernorm", "post_attention_layernorm")
+
+
+def has_layers(folder: Path, config: Any) -> bool:  # noqa: ANN401 - a class without types
+    """Return whether the files of a model hold its layers as `FileWeights` expects them.
+
+    Args:
+        folder: of the model.
+        config: of its text model.
+    """
+    found, hidden, ffn = tensors(folder), int(config.hidden_size), int(config.intermediate_size)
+    head_dim = int(getattr(config, "head_dim", None) or hidden // config.num_attention_heads)
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    shapes = dict.fromkeys(_QKV, (keys, hidden)) | dict.fromkeys(_GATE_UP, (ffn, hidden))
+    shapes |= {_QKV[0]: (queries, hidden), _OUTPUT: (hidden, queries), _DOWN: (hidden, ffn)}
+    shapes |= dict.fromkeys(_NORMS, (hidden,))
+    wanted = {
+        _name(index, part): shape
+        for index in range(config.num_hidden_layers)
+        for part, shape in shapes.items()
+    }
+    return all(name in found and found[name].shape == wanted[name] for name in wanted)
+
+
+class FileWeights(ModelWeights):
+    """`TextWeights` whose layers are read from the files of the model.
+
+    Args:
+        model: the loaded model; its own decoder layers are not looked at, nor is its head if that
+            has been taken out.
+        folder: of the model; `has_layers` says yes of it.
+        dtype: to read the weights in.
+    """
+
+    def __init__(self, model: Any, folder: Path, dtype: torch.dtype) -> None:  # noqa: ANN401
+        super().__init__(model)
+        self._dtype = dtype
+        self._files = _files_by_name(folder)
+        if self.head.is_meta:
+            tied = _HEAD not in self._files
+            self.head = self._text.embed_tokens.weight.detach() if tied else self._read(_HEAD)
+
+    def layer(self, index: int) -> LayerWeights:
+        """Return one decoder layer."""
+        parts = (*_QKV, _OUTPUT, *_GATE_UP, _DOWN, *_NORMS)
+        found = {part: self._read(_name(index, part)) for part in parts}
+        return LayerWeights(
+            input_norm=found[_NORMS[0]],
+            qkv=torch.cat([found[part] for part in _QKV]),
+            output=found[_OUTPUT],
+            ffn_norm=found[_NORMS[1]],
+            gate_up=torch.cat([found[part] for part in _GATE_UP]),
+            down=found[_DOWN],
+        )
+
+    def _read(self, name: str) -> torch.Tensor:
+        with safe_open(self._files[name], framework="pt") as file:
+            value: torch.Tensor = file.get_tensor(name)
+        return value.to(self._dtype, copy=True)  # the file's pages are let go of
+
+
+def _name(index: int, part: str) -> str:
+    return f"model.text_model.layers.{index}.{part}.weight"
+
+
+def _files_by_name(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for name in weight_files(folder):
+        with safe_open(folder / name, framework="pt") as file:
+            files |= dict.fromkeys(file.keys(), folder / name)
+    return files

@@ -1,0 +1,110 @@
+"""The text model as the library computes it: the reference, and the way that always works."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from vlmchat.engine.text.model import TextModel
+
+
+class LibraryCache:
+    """The library's own cache of one sequence.
+
+    Args:
+        config: of the text model.
+
+    Attributes:
+        layers: what the library's modules take as ``past_key_values``.
+    """
+
+    def __init__(self, config: Any) -> None:  # noqa: ANN401 - a class without types
+        self._config = config
+        self.layers = DynamicCache(config=config)
+
+    @property
+    def length(self) -> int:
+        """How many tokens it holds."""
+        return int(self.layers.get_seq_length())
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes."""
+        filled = [layer for layer in self.layers.layers if layer.is_initialized]
+        return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in filled)
+
+    def crop(self, length: int) -> None:
+        """Forget all tokens but the first `length`."""
+        if length <= 0:
+            self.layers = DynamicCache(config=self._config)
+        elif length < self.length:
+            self.layers.crop(length - self.length)
+
+    def copy(self, length: int) -> "LibraryCache":
+        """Return a cache of its own with the first `length` tokens."""
+        other = LibraryCache(self._config)
+        if length > 0:
+            for index, layer in enumerate(self.layers.layers):
+                if layer.is_initialized:  # what is given is copied there, never held
+                    keys, values = layer.keys[..., :length, :], layer.values[..., :length, :]
+                    other.layers.update(keys, values, index)
+        return other
+
+
+class LibraryText:
+    """The text model of a loaded model, run by the library's modules.
+
+    Whatever they are is what answers: quantized, with an adapter's layers, or on another device.
+
+    Args:
+        model: an Idefics3 or SmolVLM model for conditional generation.
+    """
+
+    def __init__(self, model: Any) -> None:  # noqa: ANN401 - two classes without a typed base
+        self.way = f"transformers {str(model.dtype).removeprefix('torch.')}"
+        self._model = model
+        self._config = model.config.get_text_config()
+
+    def new_cache(self) -> LibraryCache:
+        """Return an empty cache, which grows by itself."""
+        return LibraryCache(self._config)
+
+    @torch.inference_mode()
+    def embed(self, ids: Sequence[int]) -> torch.Tensor:
+        """Return the embeddings of tokens, of shape (tokens, hidden) in the model's dtype."""
+        wanted = torch.tensor(ids, device=self._model.device, dtype=torch.long)
+        embedded: torch.Tensor = self._model.get_input_embeddings()(wanted)
+        return embedded
+
+    @torch.inference_mode()
+    def prefill(self, embeddings: torch.Tensor, cache: LibraryCache) -> torch.Tensor:
+        """Read tokens; return the logits behind the last of them, of shape (vocab,)."""
+        return self._head(self._read(embeddings, cache)[-1:])[0]
+
+    @torch.inference_mode()
+    def score(self, embeddings: torch.Tensor, cache: LibraryCache) -> torch.Tensor:
+        """Read tokens; return the logits behind each of them, of shape (tokens, vocab)."""
+        return self._head(self._read(embeddings, cache))
+
+    def step(self, token: int, cache: LibraryCache) -> torch.Tensor:
+        """Read one token; return the logits behind it, of shape (vocab,)."""
+        return self.prefill(self.embed([token]), cache)
+
+    def _read(self, embeddings: torch.Tensor, cache: LibraryCache) -> torch.Tensor:
+        """Return what the last layer makes of tokens, of shape (tokens, hidden)."""
+        out = self._model.model.text_model(
+            inputs_embeds=embeddings[None], past_key_values=cache.layers, use_cache=True
+        )
+        hidden: torch.Tensor = out.last_hidden_state[0]
+        return hidden
+
+    def _head(self, hidden: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self._model.lm_head(hidden)
+        return logits
+
+
+def library_text(model: Any) -> TextModel[Any]:  # noqa: ANN401 - two classes without a typed base
+    """Return the text model of `model` as what the engine knows; here the types are compared."""
+    text: TextModel[LibraryCache] = LibraryText(model)
+    return text

@@ -1,0 +1,259 @@
+"""Weights of fewer bits, in the layouts that torch multiplies on processors.
+
+Each matrix multiplies few rows by an operation that reads the packed weights once a row or so, and
+many rows by the dense product of what was unpacked into a workspace, which is the same memory for
+matrix after matrix. Measured on AVX512-BF16 without AMX, the two meet at 32 rows.
+"""
+
+import functools
+import logging
+from typing import Protocol
+
+import torch
+from torch.nn import functional
+
+log = logging.getLogger(__name__)
+
+GROUP = 32
+"""Weights that share a scale and a zero at 4 bits."""
+
+_FEW = 32
+_BLOCK = 64  # columns that the 4-bit layout holds apart, if it does
+_HEAD_ROWS = 8192
+_WIDTH = 32  # the 8-bit operation reads rows in steps of it, and past their end otherwise
+
+
+class Matrix(Protocol):
+    """A matrix of weights, (outputs, inputs), that multiplies rows."""
+
+    bits: int
+    nbytes: int
+
+    def one(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return rows (few, inputs) times the matrix: (few, outputs)."""
+
+    def many(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the same for any number of rows."""
+
+    def dense(self) -> torch.Tensor:
+        """Return the weights that are multiplied, (outputs, inputs), in float32."""
+
+
+class Workspace:
+    """Memory for what is unpacked, used again for every matrix; not shared between threads."""
+
+    def __init__(self) -> None:
+        self._room = torch.empty(0)
+
+    def take(self, rows: int, columns: int, dtype: torch.dtype) -> torch.Tensor:
+        """Return room for a matrix, valid until the next one is taken."""
+        size = rows * columns
+        if self._room.numel() < size or self._room.dtype != dtype:
+            self._room = torch.empty(size, dtype=dtype)
+        return self._room[:size].view(rows, columns)
+
+
+class Dense:
+    """Weights as they are.
+
+    Args:
+        weight: of shape (outputs, inputs).
+    """
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        self.weight = weight.contiguous()
+        self.bits = 8 * weight.itemsize
+        self.nbytes = weight.nbytes
+
+    def one(self, rows: torch.Tensor) -> torch.Tensor:
+        """See `Matrix`."""
+        return functional.linear(rows, self.weight)
+
+    many = one
+
+    def dense(self) -> torch.Tensor:
+        """See `Matrix`."""
+        return self.weight.float()
+
+
+class Int8:
+    """Weights of 8 bits, symmetric, with a scale for each output.
+
+    Args:
+        weight: of shape (outputs, inputs), with inputs in multiples of 32.
+        workspace: to unpack into.
+
+    Raises:
+        ValueError: there is no operation for this shape or type here.
+    """
+
+    bits = 8
+
+    def __init__(self, weight: torch.Tensor, workspace: Workspace) -> None:
+        _check_int8(weight.shape[1], weight.dtype)
+        self._dtype, self._workspace = weight.dtype, workspace
+        whole = weight.float()
+        least, most = whole.aminmax(dim=1, keepdim=True)
+        scale = torch.maximum(-least, most).div_(127).clamp_(min=1e-12)
+        # What will be multiplied with is what is divided by: the scale that it is rounded to.
+        scale = scale.to(weight.dtype)
+        values = whole.mul(scale.float().reciprocal()).round_().clamp_(-127, 127)
+        self._packed = values.to(torch.int8)
+        self._scale = scale[:, 0].contiguous()
+        self.nbytes = self._packed.nbytes + self._scale.nbytes
+
+    def one(self, rows: torch.Tensor) -> torch.Tensor:
+        """See `Matrix`."""
+        product: torch.Tensor = torch.ops.aten._weight_int8pack_mm(rows, self._packed, self._scale)
+        return product
+
+    def many(self, rows: torch.Tensor) -> torch.Tensor:
+        """See `Matrix`."""
+        if len(rows) <= _FEW:
+            return self.one(rows.contiguous())
+        outputs, inputs = self._packed.shape
+        result = rows.new_empty(len(rows), outputs)
+        for first in range(0, outputs, _HEAD_ROWS):
+            part = self._packed[first : first + _HEAD_ROWS]
+            room = self._workspace.take(len(part), inputs, self._dtype)
+            result[:, first : first + len(part)] = functional.linear(rows, room.copy_(part))
+        return result.mul_(self._scale)
+
+    def dense(self) -> torch.Tensor:
+        """See `Matrix`."""
+        return self._packed.float() * self._scale.float()[:, None]
+
+
+class Int4:
+    """Weights of 4 bits, with a scale and a zero for each 32 inputs of an output.
+
+    Args:
+        weight: of shape (outputs, inputs), outputs in multiples of 64, inputs of 32.
+        workspace: to unpack into.
+
+    Raises:
+        ValueError: there is no operation for this shape or type here.
+    """
+
+    bits = 4
+
+    def __init__(self, weight: torch.Tensor, workspace: Workspace) -> None:
+        outputs, inputs = weight.shape
+        _check_int4(outputs, inputs, weight.dtype)
+        self._shape, self._dtype, self._workspace = (outputs, inputs), weight.dtype, workspace
+        groups = weight.float().view(outputs, inputs // GROUP, GROUP)
+        least, most = groups.aminmax(dim=-1, keepdim=True)
+        scale = (most - least).div_(15).clamp_(min=1e-12).to(weight.dtype).float()
+        zero = least.add_(scale, alpha=8).to(weight.dtype).float()
+        values = groups.sub(zero).mul_(scale.reciprocal()).round_().add_(8).clamp_(0, 15)
+        self._packed: torch.Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(
+            values.to(torch.int32).view(outputs, inputs), 1
+        )
+        pairs = torch.cat((scale, zero), dim=-1).transpose(0, 1)
+        self._scales = pairs.to(weight.dtype).contiguous()
+        self.nbytes = self._packed.nbytes + self._scales.nbytes
+
+    def one(self, rows: torch.Tensor) -> torch.Tensor:
+        """See `Matrix`."""
+        product: torch.Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
+            rows, self._packed, GROUP, self._scales
+        )
+        return product
+
+    def many(self, rows: torch.Tensor) -> torch.Tensor:
+        """See `Matrix`."""
+        if len(rows) <= _FEW or not _unpacks(self._dtype):
+            return self.one(rows.contiguous())
+        room = self._workspace.take(*self._shape, self._dtype)
+        return functional.linear(rows, self._unpacked(room))
+
+    def dense(self) -> torch.Tensor:
+        """See `Matrix`."""
+        if _unpacks(self._dtype):
+            return self._unpacked(torch.empty(self._shape, dtype=torch.float32))
+        return self.one(torch.eye(self._shape[1], dtype=self._dtype)).T.float()
+
+    def _unpacked(self, room: torch.Tensor) -> torch.Tensor:
+        """Write the weights into `room` and return it.
+
+        A block holds 64 outputs: byte i of an input has output i below and output 32 + i above.
+        """
+        outputs, inputs = self._shape
+        pairs = self._packed.view(outputs // _BLOCK, inputs, _BLOCK // 2).transpose(1, 2)
+        halves = room.view(outputs // _BLOCK, 2, _BLOCK // 2, inputs)
+        halves[:, 0].copy_(pairs & 15)
+        halves[:, 1].copy_(pairs >> 4)
+        scale, zero = self._scales.to(room.dtype).permute(2, 1, 0)[..., None]
+        groups = room.view(outputs, inputs // GROUP, GROUP)
+        torch.addcmul(zero, groups.sub_(8), scale, out=groups)
+        return room
+
+
+def pack(weight: torch.Tensor, bits: int, workspace: Workspace, name: str) -> Matrix:
+    """Return `weight` with as few bits as asked for, or else with the fewest there are.
+
+    Args:
+        weight: of shape (outputs, inputs).
+        bits: 4 or 8; anything more leaves it as it is.
+        workspace: to unpack into.
+        name: of the matrix, for the log.
+    """
+    kinds: dict[int, type[Int4] | type[Int8]] = {4: Int4, 8: Int8}
+    for kind in [kinds[some] for some in kinds if some >= bits]:
+        try:
+            return kind(weight, workspace)
+        except ValueError as error:
+            log.info("%s is not packed to %d bits: %s", name, kind.bits, error)
+    return Dense(weight)
+
+
+# What this processor and this torch can do --------------------------------------------------------
+
+
+def is_fast(dtype: torch.dtype) -> bool:
+    """Return whether 8-bit weights are multiplied by instructions for vectors here."""
+    try:
+        _check_int8(_WIDTH, dtype)
+    except ValueError:
+        return False
+    return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX")
+
+
+@functools.cache
+def _check_int8(inputs: int, dtype: torch.dtype) -> None:
+    if inputs % _WIDTH:
+        raise ValueError(f"{inputs} inputs, not a multiple of {_WIDTH}")
+    try:
+        rows, weight = torch.ones(1, _WIDTH, dtype=dtype), torch.ones(1, _WIDTH, dtype=torch.int8)
+        torch.ops.aten._weight_int8pack_mm(rows, weight, torch.ones(1, dtype=dtype))
+    except (RuntimeError, AttributeError, NotImplementedError) as error:
+        raise ValueError(f"torch has no operation for it ({_first_line(error)})") from error
+
+
+@functools.cache
+def _check_int4(outputs: int, inputs: int, dtype: torch.dtype) -> None:
+    if outputs % _BLOCK or inputs % GROUP:
+        raise ValueError(f"{outputs} × {inputs}, not multiples of {_BLOCK} and {GROUP}")
+    try:
+        values = torch.ones(_BLOCK, GROUP, dtype=torch.int32)
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(values, 1)
+        rows, scales = torch.ones(1, GROUP, dtype=dtype), torch.ones(1, _BLOCK, 2, dtype=dtype)
+        torch.ops.aten._weight_int4pack_mm_for_cpu(rows, packed, GROUP, scales)
+    except (RuntimeError, AttributeError, NotImplementedError) as error:
+        raise ValueError(f"torch has no operation for it ({_first_line(error)})") from error
+
+
+@functools.cache
+def _unpacks(dtype: torch.dtype) -> bool:
+    """Return whether the 4-bit layout is the one that is known here: it differs by processor."""
+    inputs = 2 * GROUP
+    weight = (torch.arange(2 * _BLOCK * inputs) * 7 % 31).view(2 * _BLOCK, inputs).to(dtype)
+    probe = Int4(weight, Workspace())
+    rows = torch.eye(inputs, dtype=dtype)
+    return torch.allclose(
+        probe._unpacked(torch.empty(weight.shape)), probe.one(rows).T.float(), rtol=0.02, atol=0.1
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
