@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 Quant: TypeAlias = Literal["auto", "none", "8bit", "4bit"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+Native: TypeAlias = Literal["auto", "off"]
 NonEmpty: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
 
 Applies: TypeAlias = Literal["now", "engine restart", "new conversation", "next start"]
@@ -86,6 +87,10 @@ class EngineSettings(_Group):
 
     adapter: NonEmpty | None = Field(default=None, json_schema_extra=_RESTART)
     """Name of an adapter on the shelf, or folder of a PEFT adapter, to lay over the model."""
+
+    native: Native = Field(title="Native step", default="auto", json_schema_extra=_RESTART)
+    """Whether tokens are computed by code that is compiled for this processor on first use, where a
+    C++ compiler is at hand (auto), or always by PyTorch (off)."""
 
     threads: int = Field(default=0, ge=0, le=1024, json_schema_extra=_RESTART)
     """Threads of the local engine; 0 takes one a core and fewer while other programs are busy."""
@@ -308,6 +313,7 @@ class Settings(BaseSettings):
             self.engine.device,
             str(find_adapter(adapter)) if adapter else None,
             self.engine.threads,
+            self.engine.native,
             max_pixels=self.media.max_pixels,
             max_bytes=self.media.max_bytes,
         )

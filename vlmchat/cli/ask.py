@@ -51,6 +51,7 @@ def ask(
     device: options.Device = None,
     adapter: options.Adapter = None,
     threads: options.Threads = None,
+    native: options.Native = None,
     temperature: Annotated[
         float | None, typer.Option(min=0, max=2, help="0 takes the likeliest token.")
     ] = None,
@@ -67,9 +68,9 @@ def ask(
     """Ask one question and print the answer."""
     from vlmchat.media.choosing import wishes
 
-    if engine_url and (quant or device or adapter or threads):
+    if engine_url and (quant or device or adapter or threads or native):
         raise UsageError(
-            "--quant, --device, --adapter and --threads are for the local engine only."
+            "--quant, --device, --adapter, --threads and --native are for the local engine only."
         )
     overrides = {
         "engine": engine_overrides(
@@ -80,6 +81,7 @@ def ask(
             url=engine_url,
             api_key=api_key,
             threads=threads,
+            native=native,
         ),
         "sampling": given(
             **{"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p},

@@ -32,6 +32,7 @@ def bench(
     device: options.Device = None,
     adapter: options.Adapter = None,
     threads: options.Threads = None,
+    native: options.Native = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer and smaller measurements: about a minute.")
     ] = False,
@@ -55,6 +56,7 @@ def bench(
         url=None,
         api_key=None,
         threads=threads,
+        native=native,
     )
     settings = load_settings({"engine": engine}).engine
     if settings.url:
@@ -86,7 +88,7 @@ def measure(
     from vlmchat.models.adapter import find_adapter
 
     arguments = ["--device", engine.device, "--quant", engine.quant]
-    arguments += ["--threads", str(engine.threads)]
+    arguments += ["--threads", str(engine.threads), "--native", engine.native]
     arguments += ["--model", engine.model] if engine.model else []
     arguments += ["--quick"] if quick else []
     own = ["--adapter", str(find_adapter(engine.adapter))] if engine.adapter else []

@@ -15,6 +15,10 @@ Quant: TypeAlias = Annotated[
 Device: TypeAlias = Annotated[
     Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Device of the local engine.")
 ]
+Native: TypeAlias = Annotated[
+    Literal["auto", "off"] | None,
+    typer.Option(help="Compiled code for the local engine, where a C++ compiler is; or off."),
+]
 Threads: TypeAlias = Annotated[
     int | None,
     typer.Option(

@@ -17,14 +17,15 @@ def engine_overrides(
     url: str | None,
     api_key: str | None,
     threads: int | None = None,
+    native: str | None = None,
 ) -> dict[str, Any]:
     """Return the overrides of the ``engine`` settings.
 
     Address and model of the configuration belong together: whoever names one of them here and now
     does not mean the other of there.
     """
-    overrides = given(model=model, quant=quant, device=device, adapter=adapter, threads=threads)
-    overrides |= given(url=url, api_key=api_key)
+    overrides = given(model=model, quant=quant, device=device, adapter=adapter)
+    overrides |= given(threads=threads, native=native, url=url, api_key=api_key)
     if url:
         overrides.setdefault("model", None)
     elif model:

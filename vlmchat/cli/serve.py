@@ -32,6 +32,7 @@ def serve(
     device: options.Device = None,
     adapter: options.Adapter = None,
     threads: options.Threads = None,
+    native: options.Native = None,
     media_root: Annotated[
         list[Path] | None,
         typer.Option(help="Folder whose pictures clients may name by file: URL; repeatable."),
@@ -50,9 +51,9 @@ def serve(
     command += ["--quant", quant or "auto", "--device", device or "auto"]
     command += ["--model", model] if model else []
     command += ["--adapter", str(find_adapter(adapter))] if adapter else []
-    settings = load_settings({"engine": given(threads=threads)})
+    settings = load_settings({"engine": given(threads=threads, native=native)})
     limits = settings.media
-    command += ["--threads", str(settings.engine.threads)]
+    command += ["--threads", str(settings.engine.threads), "--native", settings.engine.native]
     command += ["--max-pixels", str(limits.max_pixels), "--max-bytes", str(limits.max_bytes)]
     for root in media_root or ():
         command += ["--media-root", str(root)]

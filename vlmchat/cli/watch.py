@@ -76,6 +76,7 @@ def watch(
     device: options.Device = None,
     adapter: options.Adapter = None,
     threads: options.Threads = None,
+    native: options.Native = None,
     temperature: Annotated[
         float | None, typer.Option(min=0, max=2, help="0 takes the likeliest token.")
     ] = None,
@@ -86,9 +87,9 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON row a question.")] = False,
 ) -> None:
     """Ask about what a camera, a stream or a film shows, every few seconds."""
-    if engine_url and (quant or device or adapter or threads):
+    if engine_url and (quant or device or adapter or threads or native):
         raise UsageError(
-            "--quant, --device, --adapter and --threads are for the local engine only."
+            "--quant, --device, --adapter, --threads and --native are for the local engine only."
         )
     if not prompt.strip():
         raise UsageError("There is no question: leave it out to have each frame described.")
@@ -100,6 +101,7 @@ def watch(
         url=engine_url,
         api_key=api_key,
         threads=threads,
+        native=native,
     )
     sampling = given(temperature=temperature, max_tokens=max_new_tokens, seed=seed)
     overrides = {"engine": engine, "sampling": sampling, "chat": given(system=system)}

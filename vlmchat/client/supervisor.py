@@ -33,6 +33,7 @@ class EngineOptions:
         device: ``auto``, ``cpu`` or ``cuda``.
         adapter: folder of a PEFT adapter.
         threads: to compute with; 0 follows the load of the machine.
+        native: ``auto``, or ``off`` for no compiled code.
         max_pixels: larger pictures are refused; ``None`` for the engine's default.
         max_bytes: larger files are refused; ``None`` for the engine's default.
     """
@@ -42,6 +43,7 @@ class EngineOptions:
     device: str = "auto"
     adapter: str | None = None
     threads: int = 0
+    native: str = "auto"
     max_pixels: int | None = None
     max_bytes: int | None = None
     extra: tuple[str, ...] = field(default=())
@@ -49,7 +51,7 @@ class EngineOptions:
     def arguments(self) -> list[str]:
         """Return the command-line arguments of ``python -m vlmchat.engine``."""
         arguments = ["--quant", self.quant, "--device", self.device]
-        arguments += ["--threads", str(self.threads)]
+        arguments += ["--threads", str(self.threads), "--native", self.native]
         if self.model:
             arguments += ["--model", self.model]
         if self.adapter:

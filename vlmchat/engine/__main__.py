@@ -35,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--host", default="127.0.0.1")
     result.add_argument("--port", type=int, default=0)
     result.add_argument("--media-root", type=Path, action="append", default=[])
-    result.add_argument("--threads", type=int, default=0, help="0 chooses")
+    result.add_argument("--threads", type=int, default=0, help="0 follows the load")
+    result.add_argument("--native", choices=["auto", "off"], default="auto")
     result.add_argument(
         "--conversations-mib",
         type=int,
@@ -111,7 +112,14 @@ def main() -> int:
         from vlmchat.engine.loading import LoadOptions, load_model
 
         adapter = options.adapter
-        wanted = LoadOptions(options.model, options.quant, options.device, adapter, options.threads)
+        wanted = LoadOptions(
+            options.model,
+            options.quant,
+            options.device,
+            adapter,
+            options.threads,
+            native=options.native,
+        )
         return load_model(wanted, progress)
 
     service = EngineService(load, cache_limits(options))

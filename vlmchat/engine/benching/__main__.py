@@ -24,6 +24,7 @@ from vlmchat.engine.benching.library import Library
 from vlmchat.engine.benching.memory import peak_bytes
 from vlmchat.engine.benching.ours import Ours, describe
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_weights
+from vlmchat.engine.native.building import Build
 from vlmchat.errors import VlmchatError
 from vlmchat.models.local import read_json
 
@@ -72,6 +73,9 @@ def measured(side: Ours | Library, context: int, quick: bool, say: Say) -> dict[
 
 def of_ours(options: LoadOptions, quick: bool, say: Say) -> dict[str, Any]:
     """Return the figures of this program's engine, and how far it agrees with the library."""
+    if options.native != "off":
+        say("the native step is compiled, if it is not there yet")
+        Build().make()  # else a slower way would be measured until that is done
     with Ours(options, lambda step: say(step.text)) as side:
         row = {**describe(side.loaded), **measured(side, side.loaded.context, quick, say)}
         gc.collect()
@@ -104,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     result.add_argument("--adapter", type=Path)
     result.add_argument("--threads", type=int, default=0)
+    result.add_argument("--native", choices=["auto", "off"], default="auto")
     result.add_argument("--quick", action="store_true")
     return result
 
@@ -119,7 +124,9 @@ def main() -> int:
     def tell(row: dict[str, Any]) -> None:
         print(json.dumps(row), file=lines, flush=True)
 
-    options = LoadOptions(given.model, given.quant, given.device, given.adapter, given.threads)
+    options = LoadOptions(
+        given.model, given.quant, given.device, given.adapter, given.threads, native=given.native
+    )
     measure = of_ours if given.side == "ours" else of_library
     try:
         tell({"result": measure(options, given.quick, lambda text: tell({"text": text}))})

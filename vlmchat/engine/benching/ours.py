@@ -16,6 +16,7 @@ from vlmchat.engine.events import Answer
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
 from vlmchat.engine.sampling import SamplingParams
 from vlmchat.engine.service import EngineService
+from vlmchat.engine.text import choosing
 from vlmchat.engine.threads import threads
 from vlmchat.engine.vision import encode_tiles
 from vlmchat.errors import ModelError
@@ -166,6 +167,7 @@ def describe(loaded: LoadedModel) -> dict[str, Any]:
         **loaded.provenance(),
         "title": loaded.folder.title,
         "way": loaded.text.way,
+        "why": choosing.describe(loaded.text),
         "threads": threads.most,
         "torch": torch.__version__,
     }
