@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import torch
+from transformers.models.smolvlm.configuration_smolvlm import SmolVLMConfig
+from transformers.models.smolvlm.modeling_smolvlm import SmolVLMForConditionalGeneration
 
 from vlmchat.engine.text.model import TextShape
 from vlmchat.engine.text.weights import LayerWeights
@@ -20,6 +22,39 @@ def text_shape(name: str = "256M", layers: int = 0) -> TextShape:
     """Return the sizes of a catalogue model's text model, with fewer layers if asked for."""
     hidden, all_layers, heads, kv_heads, ffn, vocab = TEXTS[name]
     return TextShape(layers or all_layers, hidden, heads, kv_heads, 64, ffn, vocab, 1e-5, POSITIONS)
+
+
+def library_model(
+    shape: TextShape, dtype: torch.dtype = torch.bfloat16, std: float = 0.05
+) -> SmolVLMForConditionalGeneration:
+    """Return a SmolVLM with a text model of this shape, random weights and a tiny vision tower."""
+    text = {
+        **{"model_type": "llama", "hidden_size": shape.hidden, "head_dim": shape.head_dim},
+        **{"intermediate_size": shape.ffn, "num_hidden_layers": shape.layers},
+        **{"num_attention_heads": shape.heads, "num_key_value_heads": shape.kv_heads},
+        **{"vocab_size": shape.vocab, "max_position_embeddings": shape.positions},
+        **{"rms_norm_eps": shape.eps, "pad_token_id": 2},
+    }
+    vision = {
+        **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1},
+        **{"num_attention_heads": 2, "image_size": 32, "patch_size": 8},
+    }
+    config = SmolVLMConfig(
+        text_config=text, vision_config=vision, scale_factor=2, tie_word_embeddings=False
+    )
+    torch.manual_seed(3)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        model = SmolVLMForConditionalGeneration(config).eval()
+    finally:
+        torch.set_default_dtype(before)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=std)
+        else:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    return model
 
 
 class RandomWeights:
