@@ -53,7 +53,8 @@ async def test_what_was_left_out_is_told_and_stays_told() -> None:
         async with chatting(None, {**settings, **remote(engine.url)}) as chat:
             await chat.ready()
             await chat.ask("Still there?")
-            await chat.until(lambda: "3 oldest questions left out" in chat.text())
+            await chat.answered()
+            assert "3 oldest questions left out" in chat.replies[0].footnote()
             assert any("3 oldest questions were left out" in said for said in chat.notices())
         body = engine.requests[0]
         assert body["when_full"] == "drop oldest" and body["repeat_guard"] is True
