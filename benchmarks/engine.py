@@ -26,8 +26,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from key_latency import build
-
+from benchmarks.key_latency import build
 from vlmchat.chat.messages import Detail, Message, TextPart, user_message
 from vlmchat.engine.benching.library import Library
 from vlmchat.engine.benching.material import asked, picture, second_turn

@@ -23,8 +23,9 @@ from vlmchat.engine.benching.agreement import agreement
 from vlmchat.engine.benching.library import Library
 from vlmchat.engine.benching.memory import peak_bytes
 from vlmchat.engine.benching.ours import Ours, describe
-from vlmchat.engine.loading import LoadedModel, LoadOptions, load_weights
+from vlmchat.engine.loading import LoadedModel, LoadOptions
 from vlmchat.engine.native.building import Build
+from vlmchat.engine.weights import load_weights
 from vlmchat.errors import VlmchatError
 from vlmchat.models.local import read_json
 

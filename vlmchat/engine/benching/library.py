@@ -15,10 +15,10 @@ from vlmchat.engine.loading import (
     LoadOptions,
     load_image_processor,
     load_tokenizer,
-    load_weights,
 )
 from vlmchat.engine.prompt import PromptBuilder
 from vlmchat.engine.threads import usable_cores
+from vlmchat.engine.weights import load_weights
 from vlmchat.media.rules import rules
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, default_grid
 from vlmchat.models.local import read_json
