@@ -24,7 +24,7 @@ from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
 from vlmchat.talk.watching import Watcher
 from vlmchat.tui import bindings
-from vlmchat.tui.screens.writing import Writing
+from vlmchat.tui.screens.writing import Writing, refusal
 from vlmchat.tui.widgets.chips import Chips
 from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer
@@ -79,7 +79,7 @@ class ChatScreen(Writing):
             yield (popup := CompletionPopup(partial(offers, self)))
             yield Chips()
             yield Storyboard()
-            yield Composer(self.files_in, popup)
+            yield Composer(self.files_in, popup, refusal)
         yield StatusBar()
         yield Footer()
 
