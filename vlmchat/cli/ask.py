@@ -50,6 +50,8 @@ def ask(
     quant: options.Quant = None,
     device: options.Device = None,
     adapter: options.Adapter = None,
+    threads: options.Threads = None,
+    native: options.Native = None,
     temperature: Annotated[
         float | None, typer.Option(min=0, max=2, help="0 takes the likeliest token.")
     ] = None,
@@ -59,6 +61,12 @@ def ask(
     repetition_penalty: Annotated[float | None, typer.Option(min=0.01, max=10)] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
+    repeat_guard: Annotated[
+        bool | None, typer.Option(help="End an answer that says the same again and again.")
+    ] = None,
+    prompt_lookup: Annotated[
+        bool | None, typer.Option(help="Guess words from the question and check several at once.")
+    ] = None,
     engine_url: options.EngineUrl = None,
     api_key: options.ApiKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -66,8 +74,10 @@ def ask(
     """Ask one question and print the answer."""
     from vlmchat.media.choosing import wishes
 
-    if engine_url and (quant or device or adapter):
-        raise UsageError("--quant, --device and --adapter are for the local engine only.")
+    if engine_url and (quant or device or adapter or threads or native):
+        raise UsageError(
+            "--quant, --device, --adapter, --threads and --native are for the local engine only."
+        )
     overrides = {
         "engine": engine_overrides(
             model=model,
@@ -76,11 +86,13 @@ def ask(
             adapter=adapter or None,
             url=engine_url,
             api_key=api_key,
+            threads=threads,
+            native=native,
         ),
         "sampling": given(
             **{"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p},
             **{"repetition_penalty": repetition_penalty, "max_tokens": max_new_tokens},
-            seed=seed,
+            **{"seed": seed, "repeat_guard": repeat_guard, "prompt_lookup": prompt_lookup},
         ),
         "chat": given(system=system),
     }

@@ -1,6 +1,7 @@
 """What ``vlmchat doctor`` looks at; packages are asked for their versions, not imported."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -49,6 +50,7 @@ def examine() -> Iterator[Finding]:
     """Look at everything, the slowest last."""
     yield from _versions()
     yield from _device()
+    yield from _engine()
     yield from _terminal()
     yield from _folders()
     yield from _settings()
@@ -121,6 +123,50 @@ def _gpus(topic: str) -> Iterator[Finding]:
             "bad",
             "install PyTorch with CUDA as pytorch.org says",
         )
+
+
+def _engine() -> Iterator[Finding]:
+    """Ask the engine itself what it would compute with, in a process of its own."""
+    from vlmchat.settings import load_settings
+
+    topic = "Engine"
+    compiler = next(filter(None, map(shutil.which, _compilers())), None)
+    if compiler is None:
+        advice = "install g++ or clang++ for answers several times as fast; all works without"
+        yield Finding(topic, "no C++ compiler found", "note", advice)
+    else:
+        yield Finding(topic, f"C++ compiler: {visible_line(compiler)}")
+    try:
+        settings = load_settings().engine
+        native, wanted = settings.native, settings.threads
+    except VlmchatError:  # of which is told below
+        native, wanted = "auto", 0
+    command = [sys.executable, "-m", "vlmchat.engine.examining"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        found: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        advice = "see Versions above; vlmchat serve shows what goes wrong"
+        yield Finding(topic, "the engine's libraries do not start", "bad", advice)
+        return
+    if native == "off":
+        yield Finding(topic, "answers are computed by PyTorch: engine.native is off", "note")
+    elif found["native"]:
+        yield Finding(topic, "answers on the processor are computed by the native step")
+    else:
+        text = f"answers are computed by PyTorch: {visible_line(found['reason'])}"
+        advice = "" if compiler is None else "it is compiled while the first model answers"
+        yield Finding(topic, text, "note", advice)
+    yield Finding(topic, f"pictures and prompts are multiplied in {found['products']}")
+    count = f"{wanted} threads, as set" if wanted else f"{found['threads']} threads"
+    more = "" if wanted else ", fewer while other programs are busy"
+    yield Finding(topic, f"{count} (of {found['cores']} cores it may use){more}")
+
+
+def _compilers() -> tuple[str, ...]:
+    """Return the compilers that are tried, as `vlmchat.engine.native.building` does."""
+    chosen = os.environ.get("CXX", "").split()
+    return tuple(chosen[:1]) or ("c++", "g++", "clang++")
 
 
 def _version(name: str) -> str:

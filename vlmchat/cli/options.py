@@ -15,6 +15,16 @@ Quant: TypeAlias = Annotated[
 Device: TypeAlias = Annotated[
     Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Device of the local engine.")
 ]
+Native: TypeAlias = Annotated[
+    Literal["auto", "off"] | None,
+    typer.Option(help="Compiled code for the local engine, where a C++ compiler is; or off."),
+]
+Threads: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=1024, help="Threads of the local engine; 0 for one a core that is free."
+    ),
+]
 Adapter: TypeAlias = Annotated[
     str | None,
     typer.Option(help="Adapter for the local engine: its name on the shelf, or a PEFT folder."),

@@ -16,6 +16,8 @@ def engine_overrides(
     adapter: str | None,
     url: str | None,
     api_key: str | None,
+    threads: int | None = None,
+    native: str | None = None,
 ) -> dict[str, Any]:
     """Return the overrides of the ``engine`` settings.
 
@@ -23,7 +25,7 @@ def engine_overrides(
     does not mean the other of there.
     """
     overrides = given(model=model, quant=quant, device=device, adapter=adapter)
-    overrides |= given(url=url, api_key=api_key)
+    overrides |= given(threads=threads, native=native, url=url, api_key=api_key)
     if url:
         overrides.setdefault("model", None)
     elif model:

@@ -9,6 +9,7 @@ from vlmchat import __version__
 from vlmchat.cli import (
     adapters,
     ask,
+    bench,
     chats,
     demo_pictures,
     doctor,
@@ -52,6 +53,8 @@ def chat(
     quant: options.Quant = None,
     device: options.Device = None,
     adapter: options.Adapter = None,
+    threads: options.Threads = None,
+    native: options.Native = None,
     engine_url: options.EngineUrl = None,
     api_key: options.ApiKey = None,
     theme: Annotated[str | None, typer.Option(help="Name of a theme.")] = None,
@@ -69,6 +72,8 @@ def chat(
             quant=quant,
             device=device,
             adapter=adapter or None,
+            threads=threads,
+            native=native,
             engine_url=engine_url,
             api_key=api_key,
             system=system,
@@ -101,6 +106,7 @@ def build() -> typer.Typer:
         models,
         adapters,
         demo_pictures,
+        bench,
         doctor,
     ):
         module.register(app)

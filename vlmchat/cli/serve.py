@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from vlmchat.cli import options
+from vlmchat.cli.overrides import given
 from vlmchat.errors import UsageError
-from vlmchat.wire import TOKEN_VARIABLE
+from vlmchat.wire import ENGINE_ENVIRONMENT, TOKEN_VARIABLE
 
 
 def _is_loopback(host: str) -> bool:
@@ -30,6 +31,8 @@ def serve(
     quant: options.Quant = None,
     device: options.Device = None,
     adapter: options.Adapter = None,
+    threads: options.Threads = None,
+    native: options.Native = None,
     media_root: Annotated[
         list[Path] | None,
         typer.Option(help="Folder whose pictures clients may name by file: URL; repeatable."),
@@ -48,11 +51,14 @@ def serve(
     command += ["--quant", quant or "auto", "--device", device or "auto"]
     command += ["--model", model] if model else []
     command += ["--adapter", str(find_adapter(adapter))] if adapter else []
-    limits = load_settings().media
+    settings = load_settings({"engine": given(threads=threads, native=native)})
+    limits = settings.media
+    command += ["--threads", str(settings.engine.threads), "--native", settings.engine.native]
     command += ["--max-pixels", str(limits.max_pixels), "--max-bytes", str(limits.max_bytes)]
+    command += settings.engine.cache_arguments()
     for root in media_root or ():
         command += ["--media-root", str(root)]
-    environment = dict(os.environ)
+    environment = {**ENGINE_ENVIRONMENT, **os.environ}
     environment.pop(TOKEN_VARIABLE, None)
     if api_key:
         environment[TOKEN_VARIABLE] = api_key

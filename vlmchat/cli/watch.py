@@ -75,6 +75,8 @@ def watch(
     quant: options.Quant = None,
     device: options.Device = None,
     adapter: options.Adapter = None,
+    threads: options.Threads = None,
+    native: options.Native = None,
     temperature: Annotated[
         float | None, typer.Option(min=0, max=2, help="0 takes the likeliest token.")
     ] = None,
@@ -85,8 +87,10 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON row a question.")] = False,
 ) -> None:
     """Ask about what a camera, a stream or a film shows, every few seconds."""
-    if engine_url and (quant or device or adapter):
-        raise UsageError("--quant, --device and --adapter are for the local engine only.")
+    if engine_url and (quant or device or adapter or threads or native):
+        raise UsageError(
+            "--quant, --device, --adapter, --threads and --native are for the local engine only."
+        )
     if not prompt.strip():
         raise UsageError("There is no question: leave it out to have each frame described.")
     engine = engine_overrides(
@@ -96,6 +100,8 @@ def watch(
         adapter=adapter or None,
         url=engine_url,
         api_key=api_key,
+        threads=threads,
+        native=native,
     )
     sampling = given(temperature=temperature, max_tokens=max_new_tokens, seed=seed)
     overrides = {"engine": engine, "sampling": sampling, "chat": given(system=system)}

@@ -14,7 +14,7 @@ from vlmchat import paths
 from vlmchat.client.api import EngineClient
 from vlmchat.client.protocol import EngineStatus
 from vlmchat.errors import EngineError, EngineUnreachableError
-from vlmchat.wire import TOKEN_VARIABLE
+from vlmchat.wire import ENGINE_ENVIRONMENT, TOKEN_VARIABLE
 
 _POLL_SECONDS = 0.1
 _START_SECONDS = 30.0
@@ -32,6 +32,8 @@ class EngineOptions:
         quant: ``auto``, ``none``, ``8bit`` or ``4bit``.
         device: ``auto``, ``cpu`` or ``cuda``.
         adapter: folder of a PEFT adapter.
+        threads: to compute with; 0 follows the load of the machine.
+        native: ``auto``, or ``off`` for no compiled code.
         max_pixels: larger pictures are refused; ``None`` for the engine's default.
         max_bytes: larger files are refused; ``None`` for the engine's default.
     """
@@ -40,6 +42,8 @@ class EngineOptions:
     quant: str = "auto"
     device: str = "auto"
     adapter: str | None = None
+    threads: int = 0
+    native: str = "auto"
     max_pixels: int | None = None
     max_bytes: int | None = None
     extra: tuple[str, ...] = field(default=())
@@ -47,6 +51,7 @@ class EngineOptions:
     def arguments(self) -> list[str]:
         """Return the command-line arguments of ``python -m vlmchat.engine``."""
         arguments = ["--quant", self.quant, "--device", self.device]
+        arguments += ["--threads", str(self.threads), "--native", self.native]
         if self.model:
             arguments += ["--model", self.model]
         if self.adapter:
@@ -109,7 +114,8 @@ class LocalEngine:
         await self.stop()
         self._rotate_log()
         token = secrets.token_urlsafe(32)
-        environment = {**os.environ, TOKEN_VARIABLE: token, "PYTHONUNBUFFERED": "1"}
+        environment = {**ENGINE_ENVIRONMENT, **os.environ, TOKEN_VARIABLE: token}
+        environment["PYTHONUNBUFFERED"] = "1"
         # Unlike a handle kept open here, appending by the child survives us and each other.
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from vlmchat.engine.app import EngineApp
+from vlmchat.engine.caching.limits import MEBIBYTE, CacheLimits
 from vlmchat.engine.service import EngineService, State
 from vlmchat.media.rules import DEFAULT_LIMITS, Limits, MediaRules, use_rules
 from vlmchat.models.progress import ProgressSink
@@ -34,7 +35,25 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--host", default="127.0.0.1")
     result.add_argument("--port", type=int, default=0)
     result.add_argument("--media-root", type=Path, action="append", default=[])
-    result.add_argument("--threads", type=int, default=0, help="0 chooses")
+    result.add_argument("--threads", type=int, default=0, help="0 follows the load")
+    result.add_argument("--native", choices=["auto", "off"], default="auto")
+    result.add_argument(
+        "--conversations-mib",
+        type=int,
+        help="memory for conversations that were read (default: by what is free)",
+    )
+    result.add_argument(
+        "--pictures-mib",
+        type=int,
+        default=CacheLimits().pictures // MEBIBYTE,
+        help="memory for pictures that were looked at",
+    )
+    result.add_argument(
+        "--pictures-disk-mib",
+        type=int,
+        default=0,
+        help="the same on the disk, where it outlives the conversation",
+    )
     result.add_argument("--max-pixels", type=int, default=DEFAULT_LIMITS.max_pixels)
     result.add_argument("--max-bytes", type=int, default=DEFAULT_LIMITS.max_bytes)
     result.add_argument(
@@ -43,6 +62,16 @@ def parser() -> argparse.ArgumentParser:
         help="end when standard input closes; name the port on standard output",
     )
     return result
+
+
+def cache_limits(options: argparse.Namespace) -> CacheLimits:
+    """Return how much the arguments let be kept."""
+    conversations = options.conversations_mib
+    return CacheLimits(
+        None if conversations is None else max(conversations, 0) * MEBIBYTE,
+        max(options.pictures_mib, 0) * MEBIBYTE,
+        max(options.pictures_disk_mib, 0) * MEBIBYTE,
+    )
 
 
 def exit_with_parent() -> None:
@@ -83,10 +112,17 @@ def main() -> int:
         from vlmchat.engine.loading import LoadOptions, load_model
 
         adapter = options.adapter
-        wanted = LoadOptions(options.model, options.quant, options.device, adapter, options.threads)
+        wanted = LoadOptions(
+            options.model,
+            options.quant,
+            options.device,
+            adapter,
+            options.threads,
+            native=options.native,
+        )
         return load_model(wanted, progress)
 
-    service = EngineService(load)
+    service = EngineService(load, cache_limits(options))
     app = EngineApp(service, options.media_root).asgi(os.environ.pop(TOKEN_VARIABLE, None))
     try:
         listener = socket.create_server((options.host, options.port))
@@ -98,6 +134,9 @@ def main() -> int:
             file=sys.stderr,
         )
         return 3
+    # Inherited by every connection. The event loop sets it only on sockets made with the protocol's
+    # number; without it each answer's second packet waits 40 ms for the first to be acknowledged.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     port = listener.getsockname()[1]
     log.info("listening on %s port %d, process %d", options.host, port, os.getpid())
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)

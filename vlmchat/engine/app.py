@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vlmchat.engine.cancelled import CancelledError
-from vlmchat.engine.media_urls import MediaResolver
+from vlmchat.engine.events import EXTENSIONS, Answer, Reading
+from vlmchat.engine.media_urls import KnownUrls, MediaResolver
 from vlmchat.engine.service import EngineService, NotReadyError
 from vlmchat.errors import ModelError, UsageError, VlmchatError
 from vlmchat.media.rules import rules
@@ -98,6 +99,7 @@ class EngineApp:
     def __init__(self, service: EngineService, media_roots: Sequence[Path]) -> None:
         self._service = service
         self._roots = media_roots
+        self._known = KnownUrls()
         self._created = int(time.time())
         self._has_key = False
 
@@ -147,7 +149,7 @@ class EngineApp:
             "created": self._created,
             "owned_by": "vlmchat",
             "parent": loaded.id if adapter else None,
-            "meta": loaded.meta(),
+            "meta": {**loaded.meta(), "extensions": list(EXTENSIONS)},
         }
 
     async def _health(self, _: Request) -> Response:
@@ -236,12 +238,19 @@ class EngineApp:
         asked = parse_request(await _body(request))
         loaded = self._service.require(asked.model)
         messages = await asyncio.to_thread(
-            asked.conversation, MediaResolver(self._roots, rules().limits), videos=loaded.video
+            asked.conversation,
+            MediaResolver(self._roots, rules().limits, self._known),
+            videos=loaded.video,
         )
         going_on = asked.continue_final_message
-        events = self._service.answer(
-            messages, asked.sampling(), cancel, going_on=going_on, loaded=loaded
+        answer = self._service.answer(
+            *(messages, asked.sampling(), cancel),
+            going_on=going_on,
+            drop_oldest=asked.when_full == "drop oldest",
+            loaded=loaded,
         )
+        told = asked.stream and asked.return_progress
+        events: AsyncIterator[Any] = answer if told else _without_progress(answer)
         usage = asked.stream_options is not None and asked.stream_options.include_usage
         name = asked.model or loaded.id
         job = Job(name, loaded.provenance(), events, asked.stream, usage)
@@ -286,8 +295,11 @@ class Job:
         yield self._chunk({"role": "assistant", "content": ""}, None)
         try:
             item = first
-            while isinstance(item, str):
-                yield self._chunk({"content": item}, None)
+            while not isinstance(item, Answer):
+                if isinstance(item, Reading):
+                    yield self._chunk({}, None, {"prompt_progress": item.as_dict()})
+                else:
+                    yield self._chunk({"content": item}, None)
                 item = await anext(self.events)
             yield self._chunk({}, item.finish_reason, self._extras(item))
             if self._include_usage:
@@ -303,7 +315,7 @@ class Job:
         pieces: list[str] = []
         item = first
         try:
-            while isinstance(item, str):
+            while not isinstance(item, Answer):
                 pieces.append(item)
                 item = await anext(self.events)
         finally:
@@ -326,7 +338,7 @@ class Job:
             await close()
 
     def _extras(self, answer: Any) -> dict[str, Any]:  # noqa: ANN401
-        provenance = {**self._provenance, "seed": answer.seed}
+        provenance = {**self._provenance, **answer.remarks()}
         return {"timings": answer.timings.as_dict(), "vlmchat": provenance}
 
     def _chunk(
@@ -334,6 +346,16 @@ class Job:
     ) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
         return _sse({**self._head, **_CHUNK, "choices": [choice], **(extras or {})})
+
+
+async def _without_progress(
+    events: AsyncGenerator[str | Reading | Answer, None],
+) -> AsyncGenerator[str | Answer, None]:
+    """Leave out what nobody asked for, so that the first thing that comes is an answer's."""
+    async with contextlib.aclosing(events) as given:
+        async for item in given:
+            if not isinstance(item, Reading):
+                yield item
 
 
 _CHUNK = {"object": "chat.completion.chunk"}
@@ -345,7 +367,7 @@ def _usage(answer: Any) -> dict[str, Any]:  # noqa: ANN401
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": answer.cached_tokens},
     }
 
 

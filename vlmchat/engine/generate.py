@@ -2,91 +2,29 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from vlmchat.engine.caching.caches import Caches
+from vlmchat.engine.caching.limits import CacheLimits
+from vlmchat.engine.caching.prefixes import Tape
 from vlmchat.engine.cancelled import CancelledError
+from vlmchat.engine.events import Answer, Reading, Timings
 from vlmchat.engine.prompt import Prompt
+from vlmchat.engine.reading import Reader, now
+from vlmchat.engine.repeating import LONGEST_RUN, Lookup, runs_in_circles
 from vlmchat.engine.sampling import Sampler, SamplingParams
 from vlmchat.engine.stopping import AnswerText
-from vlmchat.engine.vision import encode_tiles
-from vlmchat.errors import ContextOverflowError
+from vlmchat.engine.threads import threads
 
 if TYPE_CHECKING:
     from vlmchat.engine.loading import LoadedModel
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Wall-clock times of one answer, milliseconds, measured around the work itself.
-
-    Attributes:
-        vision_ms: decoding and cutting the pictures and running the vision tower.
-        prompt_ms: all of the above and the prefill, up to the first token.
-        predicted_ms: from the first token to the last.
-    """
-
-    vision_ms: float
-    prompt_ms: float
-    predicted_ms: float
-    prompt_n: int
-    predicted_n: int
-    vision_tiles: int
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the object that llama-server calls ``timings``, with our two additions."""
-        after_first = max(self.predicted_n - 1, 0)
-        return {
-            "prompt_n": self.prompt_n,
-            "prompt_ms": round(self.prompt_ms, 3),
-            "prompt_per_second": _rate(self.prompt_n, self.prompt_ms),
-            "predicted_n": self.predicted_n,
-            "predicted_ms": round(self.predicted_ms, 3),
-            "predicted_per_second": _rate(after_first, self.predicted_ms),
-            "vision_ms": round(self.vision_ms, 3),
-            "vision_tiles": self.vision_tiles,
-        }
-
-
-def _rate(count: int, milliseconds: float) -> float:
-    return round(count / milliseconds * 1000, 3) if milliseconds > 0 else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is known when an answer has ended."""
-
-    finish_reason: Literal["stop", "length"]
-    prompt_tokens: int
-    completion_tokens: int
-    seed: int
-    timings: Timings
-
-
-def check_fits(prompt: Prompt, context: int) -> None:
-    """Refuse a prompt that leaves no room for an answer, before anything is computed.
-
-    Raises:
-        ContextOverflowError: names both numbers and what to remove.
-    """
-    size = len(prompt.ids)
-    if size < context:
-        return
-    count, tokens = len(prompt.images), prompt.image_tokens
-    advice = "remove older turns or shorten the text"
-    if count:
-        pictures = "the picture takes" if count == 1 else f"the {count} pictures take"
-        advice = (
-            f"{pictures} {tokens} of them: remove pictures, look at them with detail “low”, "
-            "or remove older turns"
-        )
-    raise ContextOverflowError(
-        f"The conversation has {size} tokens and the model holds {context} with the answer; "
-        f"{advice}."
-    )
+def _ignored(_: Reading) -> None:
+    pass
 
 
 @torch.inference_mode()
@@ -96,15 +34,19 @@ def generate(
     params: SamplingParams,
     cancel: Event,
     emit: Callable[[str], None],
+    caches: Caches | None = None,
+    report: Callable[[Reading], None] = _ignored,
 ) -> Answer:
     """Answer `prompt`.
 
     Args:
         loaded: the model and its tokenizer.
-        prompt: as `PromptBuilder.build` made it, already checked by `check_fits`.
+        prompt: as `PromptBuilder.build` made it, already checked by `fitting.check_fits`.
         params: how tokens are chosen.
         cancel: set from another thread to stop; looked at before each step.
         emit: called with each piece of text.
+        caches: what is known from before, and what will be known; ``None`` begins from nothing.
+        report: told how far the prompt has been read.
 
     Raises:
         CancelledError: `cancel` was set.
@@ -114,63 +56,123 @@ def generate(
     def check() -> None:
         if cancel.is_set():
             raise CancelledError
+        threads.now()
 
+    caches = caches or Caches(CacheLimits(prefixes=0, pictures=0))
     began = time.perf_counter()
-    features = _image_features(loaded, prompt, check)
-    encoded = _now(loaded.model)
-    sampler = Sampler(params, prompt.ids[prompt.virtual :], loaded.model.device)
-    text = AnswerText(loaded.tokenizer.backend_tokenizer, params.stop)
-    cache = loaded.text.new_cache()
-    token = sampler.next(loaded.text.prefill(_embedded(loaded, prompt, features), cache))
-    first = _now(loaded.model)
-    room = loaded.context - len(prompt.ids)
-    limit = room if params.max_tokens is None else min(params.max_tokens, room)
-    count = 1
-    while token not in loaded.end_ids:
-        check()
-        emit(text.add(token))
-        if text.stopped or count >= limit:
-            break
-        token = sampler.next(loaded.text.step(token, cache))
-        count += 1
-    ended = text.stopped or token in loaded.end_ids
-    if not text.stopped:
-        emit(text.rest())
+    check()
+    pictures = caches.placed(loaded, prompt)
+    tape = caches.prefixes.lease(loaded.text, prompt.ids, pictures)
+    try:
+        cached = tape.sure
+        reader = Reader(loaded, prompt, tape, pictures, caches, check, report)
+        sampler = Sampler(params, prompt.ids[prompt.virtual :], loaded.model.device)
+        tape.ids.append(sampler.next(reader.read()))
+        first = now(loaded.model)
+        spoken = _spoken(loaded, prompt, params, tape, sampler, check, emit)
+    finally:
+        # Whatever became of it: what was read need not be read again.
+        caches.prefixes.give_back(tape)
+    reason, count, repeated = spoken
     timings = Timings(
-        vision_ms=(encoded - began) * 1000,
+        vision_ms=reader.looked.seconds * 1000,
         prompt_ms=(first - began) * 1000,
         predicted_ms=(time.perf_counter() - first) * 1000,
-        prompt_n=len(prompt.ids),
+        prompt_n=len(prompt.ids) - cached,
+        cache_n=cached,
         predicted_n=count,
-        vision_tiles=sum(image.plan.tiles for image in prompt.images),
+        vision_tiles=reader.looked.tiles,
     )
-    reason: Literal["stop", "length"] = "stop" if ended else "length"
-    return Answer(reason, len(prompt.ids), count, sampler.seed, timings)
+    sizes = (len(prompt.ids), count, cached)
+    return Answer(reason, *sizes, sampler.seed, timings, repeated=repeated)
 
 
-def _now(model: Any) -> float:  # noqa: ANN401
-    """Return the clock's time once all that the GPU was given is done; it works behind our back."""
-    if model.device.type == "cuda":
-        torch.cuda.synchronize(model.device)
-    return time.perf_counter()
+def _spoken(
+    loaded: "LoadedModel",
+    prompt: Prompt,
+    params: SamplingParams,
+    tape: Tape,
+    sampler: Sampler,
+    check: Callable[[], None],
+    emit: Callable[[str], None],
+) -> tuple[Literal["stop", "length"], int, bool]:
+    """Go on behind the prompt and the first token, the last on the tape.
+
+    Returns:
+        Why the answer ended, how many tokens it has, and whether it ran in circles.
+    """
+    text = AnswerText(loaded.tokenizer.backend_tokenizer, params.stop)
+    begin = len(prompt.ids)
+    room = loaded.context - begin
+    limit = room if params.max_tokens is None else min(params.max_tokens, room)
+    steps = Steps(loaded, tape, sampler, begin + limit, params.prompt_lookup)
+    at, repeated = begin, False
+    while (token := tape.ids[at]) not in loaded.end_ids:
+        check()
+        emit(text.add(token))
+        at += 1
+        repeated = params.repeat_guard and runs_in_circles(
+            tape.ids[max(begin, at - LONGEST_RUN) : at]
+        )
+        if text.stopped or repeated or at - begin >= limit:
+            break
+        if at == len(tape.ids):
+            steps.go_on()
+    ended = text.stopped or repeated or token in loaded.end_ids
+    if not text.stopped:
+        emit(text.rest())
+    count = at - begin + (token in loaded.end_ids)
+    return "stop" if ended else "length", count, repeated
 
 
-def _image_features(
-    loaded: "LoadedModel", prompt: Prompt, check: Callable[[], None]
-) -> torch.Tensor | None:
-    """Return what the pictures are to the text model, of shape (image tokens, hidden)."""
-    check()
-    if not prompt.images:
-        return None
-    pixels = [loaded.tile_maker.tiles(image) for image in prompt.images]
-    features: torch.Tensor = encode_tiles(loaded.model, pixels, check).pooler_output
-    return features
+class Steps:
+    """Chooses token after token behind those on a tape.
 
+    Args:
+        loaded: the model.
+        tape: all of its tokens but the last are in its cache.
+        sampler: how tokens are chosen.
+        most: tokens that the tape may have.
+        lookup: whether several tokens are guessed and read at once. The same tokens come out,
+            whatever was guessed: each is chosen by the sampler from the logits behind those
+            before it.
+    """
 
-def _embedded(loaded: "LoadedModel", prompt: Prompt, features: torch.Tensor | None) -> torch.Tensor:
-    """Return the prompt's embeddings, pictures in their places, of shape (tokens, hidden)."""
-    embedded = loaded.text.embed(prompt.ids)
-    if features is not None:
-        ids = torch.tensor(prompt.ids, device=embedded.device)
-        embedded[ids == loaded.model.config.image_token_id] = features.to(embedded)
-    return embedded
+    def __init__(
+        self, loaded: "LoadedModel", tape: Tape, sampler: Sampler, most: int, lookup: bool
+    ) -> None:
+        self._tape = tape
+        self._sampler = sampler
+        self._most = most
+        self._lookup: Lookup | None = None
+        if lookup:
+            never = loaded.end_ids | {int(loaded.model.config.image_token_id)}
+            self._lookup = Lookup(tape.ids, frozenset(never))
+
+    def go_on(self) -> None:
+        """Put one more token on the tape, or several."""
+        tape = self._tape
+        last = tape.ids[-1]
+        guessed = self._lookup.guess() if self._lookup else []
+        guessed = guessed[: max(self._most - len(tape.ids) - 1, 0)]
+        if not guessed:
+            chosen = [self._sampler.next(tape.step(last))]
+            tape.ids += chosen
+        else:
+            chosen = self._tried(last, guessed)
+        if self._lookup:
+            self._lookup.extend(chosen)
+
+    def _tried(self, last: int, guessed: list[int]) -> list[int]:
+        """Read the last token and those guessed; return what the sampler chooses."""
+        tape = self._tape
+        before = tape.sure
+        logits = tape.score([last, *guessed])
+        chosen: list[int] = []
+        for row, guess in zip(logits, [*guessed, None], strict=True):
+            chosen.append(self._sampler.next(row))
+            if chosen[-1] != guess:
+                break
+        tape.ids += chosen
+        tape.keep(before + len(chosen))
+        return chosen

@@ -1,6 +1,5 @@
 """What the engine computes on, and in which numbers."""
 
-import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from vlmchat.engine.threads import threads
 from vlmchat.errors import ModelError
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +51,13 @@ def find_hardware(wanted: str) -> Hardware:
     return Hardware("cpu", cpu_dtype(), psutil.virtual_memory().available)
 
 
+def free_memory(device: str) -> int:
+    """Return how many bytes are free now in the memory of ``cpu`` or ``cuda``."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    return int(psutil.virtual_memory().available)
+
+
 def cpu_dtype() -> torch.dtype:
     """Return bfloat16 where the processor multiplies it in hardware, else float32.
 
@@ -74,15 +79,9 @@ def _cpu_features() -> set[str]:
 
 
 def use_threads(wanted: int) -> int:
-    """Set how many threads torch uses and return it; 0 takes one a physical core.
+    """Set how many threads torch uses and return it; 0 has it follow the load of the machine.
 
     The number is chosen, never inherited: more threads than free cores wait for each other at
     every layer and cost tenfold.
     """
-    process = psutil.Process()
-    allowed = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else None
-    physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    count = wanted or max(1, min(physical, allowed or physical))
-    torch.set_num_threads(count)
-    log.info("%d threads", count)
-    return count
+    return threads.use(wanted)

@@ -5,16 +5,17 @@ difference on purpose: special tokens that a person *types* (``<image>``, ``<end
 stay plain text, so that text from outside can neither end a turn nor stand for a picture.
 """
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import accumulate
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from vlmchat.chat.messages import ImagePart, Message, TextPart
 from vlmchat.errors import UsageError
-from vlmchat.media.images import media_size
 from vlmchat.media.prompt_text import IMAGE_TOKEN, image_block
 from vlmchat.media.rules import Limits
 from vlmchat.media.special_tokens import SpecialTokens, unused_char
@@ -23,11 +24,29 @@ from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """A picture of the prompt: its file's bytes, and how it will be cut."""
+    """A picture of the prompt.
 
-    data: bytes
+    Attributes:
+        source: its file's bytes, or what returns them: of a picture that is known nobody asks.
+        name: how errors call it.
+        plan: how it will be cut.
+        sha256: of its file's bytes.
+    """
+
+    source: bytes | Callable[[], bytes]
     name: str
     plan: TilePlan
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        """Reckon the digest where nobody has."""
+        if not self.sha256:
+            object.__setattr__(self, "sha256", hashlib.sha256(self.data).hexdigest())
+
+    @property
+    def data(self) -> bytes:
+        """Its file's bytes."""
+        return self.source if isinstance(self.source, bytes) else self.source()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +56,25 @@ class Prompt:
     Attributes:
         ids: token ids, image tokens expanded.
         images: the pictures in the order of their image tokens.
+        places: where in `ids` the image tokens are, those of all pictures in order.
         virtual: how many of the ids, at the beginning, are of a learned prompt and of no word.
     """
 
     ids: list[int]
     images: tuple[PlannedImage, ...]
+    places: tuple[int, ...] = ()
     virtual: int = 0
 
     @property
     def image_tokens(self) -> int:
         """How many of the ids stand for pictures."""
         return sum(image.plan.image_tokens for image in self.images)
+
+    @property
+    def starts(self) -> list[int]:
+        """Where in `ids` each picture's first image token is."""
+        before = list(accumulate((image.plan.image_tokens for image in self.images), initial=0))
+        return [self.places[count] for count in before[:-1]]
 
 
 class PromptBuilder:
@@ -87,7 +114,7 @@ class PromptBuilder:
     def build(self, messages: Sequence[Message], *, going_on: bool = False) -> Prompt:
         """Return the prompt for `messages` with the assistant's turn opened.
 
-        Pictures are probed, not decoded.
+        Pictures are neither decoded nor read.
 
         Args:
             messages: the conversation, oldest first.
@@ -111,16 +138,17 @@ class PromptBuilder:
         blocks = [image_block(image.plan, self._image_token) for image in images]
         text = pieces[0] + "".join(b + p for b, p in zip(blocks, pieces[1:], strict=True))
         ids = [*self._virtual_ids, *self._encode(text, mark)]
-        return Prompt(ids, images, len(self._virtual_ids))
+        image_id = self._specials.ids.get(self._image_token)
+        places = tuple(at for at, index in enumerate(ids) if index == image_id) if images else ()
+        return Prompt(ids, images, places, len(self._virtual_ids))
 
     def _planned(self, messages: Sequence[Message]) -> Iterable[PlannedImage]:
         for message in messages:
             for part in message.parts:
                 if isinstance(part, ImagePart):
                     media = part.media
-                    width, height = media_size(media.data, media.name, self._limits)
-                    plan = plan_tiles(width, height, self.spec, part.detail)
-                    yield PlannedImage(media.data, media.name, plan)
+                    plan = plan_tiles(media.width, media.height, self.spec, part.detail)
+                    yield PlannedImage(media.read, media.name, plan, media.sha256)
 
     def _render(self, messages: Sequence[Message], mark: str, *, end: bool = True) -> str:
         try:

@@ -2,7 +2,9 @@
 
 Unknown and unsupported fields are refused by name, because a field that is ignored in silence is
 an answer the caller did not ask for. Source of names and ranges: OpenAI's API reference of
-``POST /v1/chat/completions``; ``top_k``, ``min_p`` and ``repetition_penalty`` as in vLLM.
+``POST /v1/chat/completions``; ``top_k``, ``min_p`` and ``repetition_penalty`` as in vLLM. What
+only this engine knows is named in ``/v1/models`` (`vlmchat.engine.events.EXTENSIONS`), so that
+nobody sends it elsewhere.
 """
 
 from collections.abc import Iterator
@@ -122,6 +124,14 @@ class ChatRequest(_Strict):
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     """Go on with the last message instead of beginning an answer to it (as in vLLM)."""
+    repeat_guard: bool | None = None
+    """End an answer that says the same again and again; off unless asked for."""
+    prompt_lookup: bool | None = None
+    """Guess tokens from the text before and check several at once; off unless asked for."""
+    when_full: Literal["refuse", "drop oldest"] = "refuse"
+    """What becomes of a conversation that is longer than the context."""
+    return_progress: bool = False
+    """Tell in a stream how far the prompt has been read (as in llama-server)."""
     user: str | None = None
     """The caller's name for its own user: part of the standard, and of no effect anywhere."""
 
@@ -146,6 +156,8 @@ class ChatRequest(_Strict):
             max_tokens=self.max_completion_tokens or self.max_tokens,
             seed=self.seed,
             stop=tuple(text for text in stop if text),
+            repeat_guard=bool(self.repeat_guard),
+            prompt_lookup=bool(self.prompt_lookup),
         )
 
     def conversation(self, resolver: MediaResolver, *, videos: bool) -> list[Message]:

@@ -30,6 +30,10 @@ class SamplingParams:
         max_tokens: most tokens to generate; ``None`` is what is left of the context.
         seed: of the random numbers; ``None`` draws one.
         stop: texts that end the answer and are not part of it.
+        repeat_guard: whether an answer ends that says the same again and again
+            (`vlmchat.engine.repeating.runs_in_circles`).
+        prompt_lookup: whether tokens are guessed from the text before and checked several at a
+            time, which changes the speed and nothing else.
     """
 
     temperature: float = 0.0
@@ -42,6 +46,8 @@ class SamplingParams:
     max_tokens: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    repeat_guard: bool = False
+    prompt_lookup: bool = False
 
 
 class Sampler:

@@ -4,19 +4,21 @@ import asyncio
 import importlib
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlmchat.engine.caching.limits import CacheLimits
+from vlmchat.engine.events import Answer, Reading
 from vlmchat.errors import ModelError, UsageError, VlmchatError
 from vlmchat.models.progress import Progress, ProgressSink
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
     from vlmchat.chat.messages import Message
-    from vlmchat.engine.generate import Answer
+    from vlmchat.engine.caching.caches import Caches
     from vlmchat.engine.loading import LoadedModel
     from vlmchat.engine.sampling import SamplingParams
 
@@ -45,14 +47,21 @@ class EngineService:
 
     Args:
         load: brings the model up, reporting what it does; runs in the worker thread.
+        limits: how much is kept of pictures and conversations.
 
     Attributes:
         loaded: the model that answers whoever names none; with an adapter if it began with one.
         adapters: the model with each of its adapters, by name.
     """
 
-    def __init__(self, load: Callable[[ProgressSink], "LoadedModel"]) -> None:
+    def __init__(
+        self,
+        load: Callable[[ProgressSink], "LoadedModel"],
+        limits: CacheLimits | None = None,
+    ) -> None:
         self._load = load
+        self._limits = limits or CacheLimits()
+        self._caches: Caches | None = None
         # One thread for all of torch: answers queue up in it in the order they were asked for.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._state = State()
@@ -186,32 +195,39 @@ class EngineService:
         cancel: threading.Event,
         *,
         going_on: bool = False,
+        drop_oldest: bool = False,
         loaded: "LoadedModel | None" = None,
-    ) -> AsyncIterator["str | Answer"]:
-        """Yield the pieces of the answer's text, then what is known about it.
+    ) -> AsyncGenerator[str | Reading | Answer, None]:
+        """Yield how far the prompt is read, the pieces of the answer's text, and its end.
 
         Setting `cancel`, or closing the iterator, stops the generation within one token. With
-        `going_on` the last message is continued rather than answered. `loaded` is what answers, as
-        `require` gave it.
+        `going_on` the last message is continued rather than answered. With `drop_oldest` turns are
+        left out that do not fit. `loaded` is what answers, as `require` gave it.
 
         Raises:
             VlmchatError: the request cannot be answered; nothing was computed.
         """
         model = loaded or self.require()
         loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[str | Answer | Exception] = asyncio.Queue()
+        queue: asyncio.Queue[str | Reading | Answer | Exception] = asyncio.Queue()
 
-        def put(item: "str | Answer | Exception") -> None:
+        def put(item: str | Reading | Answer | Exception) -> None:
             if item != "":
                 loop.call_soon_threadsafe(queue.put_nowait, item)
 
         def work() -> None:
-            from vlmchat.engine.generate import check_fits, generate
+            from vlmchat.engine.fitting import check_fits, shortened
+            from vlmchat.engine.generate import generate
 
+            dropped = 0
             try:
-                prompt = model.builder.build(messages, going_on=going_on)
+                if drop_oldest:
+                    prompt, dropped = shortened(model, messages, params, going_on=going_on)
+                else:
+                    prompt = model.builder.build(messages, going_on=going_on)
                 check_fits(prompt, model.context)
-                put(generate(model, prompt, params, cancel, put))
+                answer = generate(model, prompt, params, cancel, put, self._kept(model), put)
+                put(replace(answer, dropped_turns=dropped))
             except Exception as error:  # handed to the one who asked
                 put(error)
 
@@ -224,7 +240,7 @@ class EngineService:
                 if isinstance(item, Exception):
                     raise item
                 yield item
-                if not isinstance(item, str):
+                if isinstance(item, Answer):
                     return
         finally:
             self._answering -= 1
@@ -232,6 +248,14 @@ class EngineService:
                 self._idle.set()
             cancel.set()
             future.cancel()  # if it still waits in the queue; a running one sees the event
+
+    def _kept(self, model: "LoadedModel") -> "Caches":
+        """Return the caches, made when there is something to keep."""
+        if self._caches is None:
+            from vlmchat.engine.caching.caches import Caches
+
+            self._caches = Caches(self._limits, model.hardware.device)
+        return self._caches
 
     def close(self) -> None:
         """Stop taking work."""

@@ -1,6 +1,11 @@
-"""From pictures to image features: tiles as the library makes them, the tower in chunks."""
+"""From pictures to image features: tiles as the library makes them, the tower in chunks.
 
-from collections.abc import Callable, Sequence
+Tiles stay 8-bit until the tower takes them, a few at a time: as float32 they would be four times
+the memory, and fall out of the cache on the way.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,13 +14,18 @@ from PIL import Image
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from vlmchat.engine.prompt import PlannedImage
+from vlmchat.engine.threads import threads
+from vlmchat.engine.tower import Tower, is_plain, parts
 from vlmchat.media.cutting import cut
 from vlmchat.media.images import decode
 from vlmchat.media.rules import Limits
 from vlmchat.media.tiles import ProcessorSpec
 
-# Activations of more tiles than this fall out of a CPU's cache and cost a third more each.
-_TILES_AT_ONCE = 2
+TILES_AT_ONCE = 2
+"""How many tiles are worth encoding together; more fall out of a CPU's cache."""
+
+Normalise: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+"""Makes float32 pixels of uint8 ones, of shape (tiles, 3, height, width)."""
 
 
 class TileMaker:
@@ -26,11 +36,18 @@ class TileMaker:
             filter and its normalisation are taken over.
         spec: the same settings as plain values.
         limits: which pictures are refused.
+
+    Attributes:
+        settings: of the processor, those that decide the pixels' values.
     """
 
     def __init__(self, processor: Any, spec: ProcessorSpec, limits: Limits) -> None:  # noqa: ANN401
         self._resample = int(processor.resample)
-        self._normalised = normaliser(processor)
+        names = ("resample", "do_rescale", "rescale_factor", "do_normalize")
+        values = {name: float(getattr(processor, name)) for name in names}
+        means = {name: list(getattr(processor, name)) for name in ("image_mean", "image_std")}
+        self.settings: dict[str, Any] = {**values, **means}
+        self.normalised = normaliser(processor)
         self._spec = spec
         self._limits = limits
 
@@ -42,71 +59,106 @@ class TileMaker:
         Raises:
             MediaError: the picture cannot be decoded.
         """
+        return self.normalised(self.raw(image))
+
+    def raw(self, image: PlannedImage) -> torch.Tensor:
+        """Return what `tiles` does before it is normalised: uint8.
+
+        Raises:
+            MediaError: the picture cannot be decoded.
+        """
         picture = decode(image.data, image.name, self._limits)
         side = image.plan.tile
-        pixels = np.empty((image.plan.tiles, 3, side, side), np.float32)
+        pixels = np.empty((image.plan.tiles, 3, side, side), np.uint8)
 
         def keep(index: int, tile: Image.Image) -> None:
             for channel, plane in enumerate(tile.split()):
-                self._normalised(channel, np.asarray(plane), pixels[index, channel])
+                pixels[index, channel] = np.asarray(plane)
 
         cut(picture, image.plan, self._spec, self._resample, keep)
         return torch.from_numpy(pixels)
 
 
-_Values: TypeAlias = np.ndarray[Any, Any]
-
-
-def normaliser(processor: Any) -> Callable[[int, _Values, _Values], None]:  # noqa: ANN401
-    """Return what writes a channel's normalised pixels: of 8 bits in, float32 out.
+def normaliser(processor: Any) -> Normalise:  # noqa: ANN401
+    """Return what normalises pixels of 8 bits as the library's processor does.
 
     There are 256 values, so that the library's own arithmetic is done once for each, and no other
     rounding can slip in. Where a plain formula gives these very numbers, it is taken instead of
     the table, because it is faster.
     """
     levels = np.tile(np.arange(256, dtype=np.uint8), (3, 1, 1))
-    table: _Values = levels.astype(np.float32)
+    values: np.ndarray[Any, Any] = levels.astype(np.float32)
     if processor.do_rescale:
-        table = processor.rescale(levels, processor.rescale_factor)
+        values = processor.rescale(levels, processor.rescale_factor)
     if processor.do_normalize:
-        table = processor.normalize(table, processor.image_mean, processor.image_std)
-    table = np.ascontiguousarray(table[:, 0].astype(np.float32))
+        values = processor.normalize(values, processor.image_mean, processor.image_std)
+    table = torch.from_numpy(np.ascontiguousarray(values[:, 0].astype(np.float32)))
 
-    def centred(channel: int, values: _Values, out: _Values) -> None:
-        np.divide(values, np.float32(255), out=out, dtype=np.float32)
-        np.subtract(out, np.float32(0.5), out=out)
-        np.add(out, out, out=out)
+    def centred(pixels: torch.Tensor) -> torch.Tensor:
+        floats = pixels.float().div_(255).sub_(0.5)
+        return floats.add_(floats)
 
-    def looked_up(channel: int, values: _Values, out: _Values) -> None:
-        np.take(table[channel], values, out=out, mode="clip")
+    def looked_up(pixels: torch.Tensor) -> torch.Tensor:
+        planes = [table[channel][pixels[:, channel].int()] for channel in range(3)]
+        return torch.stack(planes, dim=1)
 
-    tried = np.empty((3, 1, 256), np.float32)
-    for channel in range(3):
-        centred(channel, levels[channel], tried[channel])
-    return centred if np.array_equal(tried[:, 0], table) else looked_up
+    tried = centred(torch.from_numpy(levels)[None])[0, :, 0]
+    return centred if torch.equal(tried, table) else looked_up
 
 
 def encode_tiles(
     model: Any,  # noqa: ANN401 - Idefics3 or SmolVLM, which share no typed base
     pixels: Sequence[torch.Tensor],
     check: Callable[[], None],
+    normalise: Normalise | None = None,
 ) -> BaseModelOutputWithPooling:
     """Run the vision tower and the connector.
 
     Args:
         model: an Idefics3 or SmolVLM model for conditional generation.
         pixels: one tensor a picture, as `TileMaker.tiles` gives.
-        check: called between chunks; it raises to stop the work.
+        check: called every few hundredths of a second; it raises to stop the work.
+        normalise: `TileMaker.normalised` where `pixels` are as `TileMaker.raw` gives them.
 
     Returns:
         An output whose ``pooler_output`` has shape (image tokens, hidden size of the text model),
         to be given to the model as ``mm_encoder_outputs``.
     """
-    features: list[torch.Tensor] = []
-    for chunk in torch.split(torch.cat(list(pixels)), _TILES_AT_ONCE):
+    tiles = pixels[0] if len(pixels) == 1 else torch.cat(list(pixels))
+
+    def look() -> None:
         check()
-        pooled = model.get_image_features(pixel_values=chunk[None].to(model.device)).pooler_output
-        features += [pooled] if isinstance(pooled, torch.Tensor) else pooled
-    return BaseModelOutputWithPooling(
-        pooler_output=torch.cat([item.reshape(-1, item.shape[-1]) for item in features])
-    )
+        threads.now()
+
+    if is_plain(model) and not torch.is_grad_enabled():
+        features = Tower(model).encode(tiles, look, normalise)
+    else:
+        features = torch.cat(list(_library_features(model, tiles, look, normalise)))
+    return BaseModelOutputWithPooling(pooler_output=features.flatten(0, -2))
+
+
+def _library_features(
+    model: Any,  # noqa: ANN401 - Idefics3 or SmolVLM
+    tiles: torch.Tensor,
+    check: Callable[[], None],
+    normalise: Normalise | None,
+) -> Iterator[torch.Tensor]:
+    """Yield what the library's own modules make of tiles; they may be wrapped, or on a GPU."""
+    for some in parts(tiles, TILES_AT_ONCE):
+        floats = some if normalise is None else normalise(some)
+        with _interruptible(model, check):
+            out = model.get_image_features(pixel_values=floats[None].to(model.device))
+        pooled = out.pooler_output
+        yield pooled if isinstance(pooled, torch.Tensor) else torch.cat(list(pooled))
+
+
+@contextmanager
+def _interruptible(model: Any, check: Callable[[], None]) -> Iterator[None]:  # noqa: ANN401
+    """Have `check` called before each layer of the library's tower, to stop there if it raises."""
+    layers = model.model.vision_model.encoder.layers
+    hooks = [layer.register_forward_pre_hook(lambda *_: check()) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

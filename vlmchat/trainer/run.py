@@ -17,6 +17,7 @@ from transformers import set_seed
 from transformers.trainer_callback import ProgressCallback
 
 from vlmchat.engine.hardware import Hardware, find_hardware, use_threads
+from vlmchat.engine.threads import usable_cores
 from vlmchat.errors import VlmchatError
 from vlmchat.finetune.events import Ended, Error, Event, EventWriter, Paused, Sample, Started
 from vlmchat.finetune.files import JobError, sync_folder, told
@@ -94,7 +95,7 @@ def _carried_out(job: Job, writer: EventWriter | None, device: str, threads: int
     """Train, and return the event that the run ends with."""
     spec, settings = job.spec(), job.spec().settings
     use_rules(replace(rules(), background=spec.background, number_images=spec.number_images))
-    use_threads(threads)
+    use_threads(threads or usable_cores())  # a number that stays: sums come out the same
     hardware = find_hardware(device)
     settings.check_device(hardware.device)
     set_seed(settings.seed)

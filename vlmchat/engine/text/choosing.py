@@ -62,6 +62,10 @@ class _Ways:
         if following is not None:
             log.info("%s instead of %s", following.way, self.now.way)
             self.now, self.reason, self._next = following, "", None
+        self.follow()
+
+    def follow(self) -> None:
+        """Compute with as many threads as torch; the number may change between any two tokens."""
         if isinstance(self.now, NativeText):
             self.now.threads = torch.get_num_threads()
 
@@ -146,6 +150,7 @@ class OwnText:
 
     def step(self, token: int, cache: KVCache) -> torch.Tensor:
         """Read one token and return the logits behind it; see `TextModel`."""
+        self._ways.follow()
         return self._ways.now.step(token, cache)
 
 

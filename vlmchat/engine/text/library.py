@@ -38,8 +38,11 @@ class LibraryCache:
         """Forget all tokens but the first `length`."""
         if length <= 0:
             self.layers = DynamicCache(config=self._config)
-        elif length < self.length:
-            self.layers.crop(length - self.length)
+        else:  # each layer for itself: one that failed leaves the others longer
+            for layer in self.layers.layers:
+                if layer.is_initialized:
+                    layer.keys = layer.keys[..., :length, :]
+                    layer.values = layer.values[..., :length, :]
 
     def copy(self, length: int) -> "LibraryCache":
         """Return a cache of its own with the first `length` tokens."""

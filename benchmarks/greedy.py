@@ -1,0 +1,144 @@
+"""Whether greedy answers are those of transformers' ``generate`` in bfloat16, token by token.
+
+Asks the demo model, whose text weights are SmolLM2's, fifty questions, 200 tokens each, by this
+program's unquantized path and by the library's. Where two answers part, the float32 model says
+whether it was a tie: whether the two tokens are closer there than bfloat16's own error. The answers
+behind a tie are not compared; those that part elsewhere count as different.
+
+    python benchmarks/greedy.py
+    python benchmarks/greedy.py --first 0 --count 10
+"""
+
+import argparse
+import itertools
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from vlmchat.chat.messages import user_message
+from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
+
+ALLOWED = 0.95
+TASKS = (
+    "Explain in simple words what {} is.",
+    "Write a short story about {}.",
+    "List five facts about {}.",
+    "Write a poem about {}.",
+    "Give me advice: I want to learn more about {}.",
+    "What are the advantages and disadvantages of {}?",
+    "Write a letter to a friend about {}.",
+    "Tell me the history of {}.",
+    "Why do people care about {}?",
+    "Write a dialogue between two people who talk about {}.",
+)
+TOPICS = ("the sea", "photography", "electricity", "a small village", "bread")
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """Where two answers part.
+
+    Attributes:
+        place: of the first token that differs.
+        gap: by which the float32 model prefers one of the two tokens.
+        noise: the error of the library's bfloat16 logits of these two tokens there.
+    """
+
+    place: int
+    gap: float
+    noise: float
+
+    @property
+    def tie(self) -> bool:
+        """Whether bfloat16 may say the one or the other."""
+        return self.gap <= self.noise
+
+
+@torch.inference_mode()
+def ours(loaded: LoadedModel, ids: list[int], most: int) -> list[int]:
+    cache = loaded.text.new_cache()
+    logits = loaded.text.prefill(loaded.text.embed(ids), cache)
+    said: list[int] = []
+    while len(said) < most:
+        said.append(int(logits.argmax()))
+        if said[-1] in loaded.end_ids:
+            break
+        logits = loaded.text.step(said[-1], cache)
+    return said
+
+
+@torch.inference_mode()
+def librarys(loaded: LoadedModel, ids: list[int], most: int) -> tuple[list[int], Any]:
+    """Return the tokens, and the logits before each of them."""
+    given = torch.tensor([ids])
+    out = loaded.model.generate(
+        input_ids=given,
+        attention_mask=torch.ones_like(given),
+        max_new_tokens=most,
+        do_sample=False,
+        eos_token_id=sorted(loaded.end_ids),
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    return out.sequences[0, len(ids) :].tolist(), out.logits
+
+
+@torch.inference_mode()
+def parting(
+    exact: LoadedModel,
+    ids: list[int],
+    mine: list[int],
+    theirs: list[int],
+    logits: Any,  # noqa: ANN401 - a tuple of tensors, (1, vocabulary) each
+) -> Parting | None:
+    """Return where the answers part; ``None`` where they do not."""
+    pairs = itertools.zip_longest(mine, theirs)
+    place = next((at for at, (one, other) in enumerate(pairs) if one != other), None)
+    if place is None:
+        return None
+    both = [theirs[place], mine[place]]
+    whole = exact.model(input_ids=torch.tensor([ids + theirs[:place]]), logits_to_keep=1)
+    precise, rounded = whole.logits[0, -1, both].float(), logits[place][0, both].float()
+    return Parting(
+        place, float(abs(precise[0] - precise[1])), float((precise - rounded).abs().max())
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--tokens", type=int, default=200)
+    options = parser.parse_args()
+    loaded = load_model(LoadOptions("demo", "none", "cpu", dtype="bfloat16"), lambda _: None)
+    exact = load_model(LoadOptions("demo", "none", "cpu", dtype="float32"), lambda _: None)
+    questions = [task.format(topic) for task in TASKS for topic in TOPICS]
+    chosen = questions[options.first : options.first + options.count]
+    same = ties = 0
+    for number, question in enumerate(chosen, options.first):
+        ids = loaded.builder.build([user_message(question)]).ids
+        mine = ours(loaded, ids, options.tokens)
+        theirs, logits = librarys(loaded, ids, options.tokens)
+        found = parting(exact, ids, mine, theirs, logits)
+        same += found is None
+        if found is None:
+            print(f"{number:3} the same {len(mine)} tokens", flush=True)
+            continue
+        ties += found.tie
+        kind = "a tie" if found.tie else "DIFFERENT"
+        print(
+            f"{number:3} {kind} at token {found.place}: gap {found.gap:.3f}, "
+            f"bfloat16's error {found.noise:.3f}",
+            flush=True,
+        )
+    share = (same + ties) / len(chosen)
+    print(f"{loaded.text.way}: {same} the same, {ties} but for ties, of {len(chosen)}: {share:.0%}")
+    return 0 if share >= ALLOWED else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

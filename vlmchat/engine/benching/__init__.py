@@ -1,0 +1,1 @@
+"""What ``vlmchat bench`` measures, in processes of its own."""
