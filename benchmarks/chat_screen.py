@@ -261,9 +261,10 @@ def report(found: dict[str, Any], messages: int) -> None:
         for (before, _, before_cpu), (number, _, cpu) in pairwise(marks)
     ]
     print(f"streaming {marks[-1][0]} tokens, processor time per token of the whole chat process:")
+    quarter = max(1, len(costs) // 4)
     print(
-        f"  first quarter {statistics.mean(costs[: len(costs) // 4]):.2f} ms, "
-        f"last quarter {statistics.mean(costs[-len(costs) // 4 :]):.2f} ms (asked: 1 ms)"
+        f"  first quarter {statistics.mean(costs[:quarter]):.2f} ms, "
+        f"last quarter {statistics.mean(costs[-quarter:]):.2f} ms (asked: 1 ms)"
     )
     seconds = marks[-1][1] - marks[0][1]
     print(f"  {marks[-1][0] / seconds:.0f} tokens/s shown of {RATE:.0f} tokens/s sent")
@@ -279,6 +280,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=20_000)
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.tokens < 2000:
+        parser.error("--tokens 2000 is the least that can be measured")
     if options.inside:
         inside(options.inside, options.tokens)
         return

@@ -156,7 +156,7 @@ def compare(
     model: Any,
     shape: TextShape,
     contexts: list[int],
-    rounds: int,  # noqa: ANN401
+    rounds: int,
 ) -> list[Line]:
     runs: dict[str, Way] = {REFERENCE: partial(generate, model)}
     runs |= {name: partial(write, text) for name, text in ways.items()}

@@ -8,6 +8,7 @@ Each field says in its schema when a change takes effect (``applies``, see `Appl
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -98,10 +99,36 @@ class EngineSettings(_Group):
     url: NonEmpty | None = Field(default=None, title="Address", json_schema_extra=_RESTART)
     """Address of an OpenAI-compatible server to use instead of the local engine."""
 
+    conversations_mib: int | None = Field(
+        default=None, ge=0, title="Memory for conversations", json_schema_extra=_RESTART
+    )
+    """Mebibytes the local engine keeps of conversations it has read, so that a next question is
+    answered at once; a quarter of the free memory when not given, 0 for none."""
+
+    pictures_mib: int = Field(
+        default=256, ge=0, title="Memory for pictures", json_schema_extra=_RESTART
+    )
+    """Mebibytes the local engine keeps of pictures it has looked at; 0 for none."""
+
+    pictures_disk_mib: int = Field(
+        default=0, ge=0, title="Disk for pictures", json_schema_extra=_RESTART
+    )
+    """The same on the disk, so that a conversation from last week goes on at once; 0, the default,
+    keeps nothing there, as it would outlive a picture that is deleted."""
+
     api_key: NonEmpty | None = Field(
         default=None, title="API key", repr=False, json_schema_extra={**_RESTART, "secret": True}
     )
     """Bearer token for `url`."""
+
+    def cache_arguments(self) -> tuple[str, ...]:
+        """Return the engine's arguments for what it keeps, those that are not its own defaults."""
+        arguments: list[str] = []
+        for name in ("conversations_mib", "pictures_mib", "pictures_disk_mib"):
+            value = getattr(self, name)
+            if value != type(self).model_fields[name].default:
+                arguments += [f"--{name.replace('_', '-')}", str(value)]
+        return tuple(arguments)
 
 
 class SamplingSettings(_Group):
@@ -133,6 +160,14 @@ class SamplingSettings(_Group):
     stop: tuple[NonEmpty, ...] = Field(title="Stop strings", default=(), json_schema_extra=_NEW)
     """Texts that end the answer."""
 
+    repeat_guard: bool = Field(title="Repetition guard", default=False, json_schema_extra=_NEW)
+    """End an answer that says the same four times in a row, for 48 tokens at least; local engine
+    only."""
+
+    prompt_lookup: bool = Field(title="Prompt lookup", default=False, json_schema_extra=_NEW)
+    """Guess words from the text before and check several at once: the same answer, sooner where it
+    quotes, later where it does not; local engine only."""
+
     def as_sampling(self) -> Sampling:
         """Return the values as the client sends them."""
         return Sampling(**{name: getattr(self, name) for name in type(self).model_fields})
@@ -152,6 +187,12 @@ class ChatSettings(_Group):
         json_schema_extra=_NOW,
     )
     """What /describe asks about a picture."""
+
+    when_full: Literal["refuse", "drop oldest"] = Field(
+        title="When the context is full", default="refuse", json_schema_extra=_NEW
+    )
+    """What becomes of a conversation that is too long for the local model: it is refused, or the
+    oldest questions are left out with their answers, which is told."""
 
     save: bool = Field(
         title="Keep conversations", default=True, json_schema_extra=_applies("next start")
@@ -316,7 +357,13 @@ class Settings(BaseSettings):
             self.engine.native,
             max_pixels=self.media.max_pixels,
             max_bytes=self.media.max_bytes,
+            extra=self.engine.cache_arguments(),
         )
+
+    def as_sampling(self) -> Sampling:
+        """Return how the next answers are asked for."""
+        when_full = None if self.chat.when_full == "refuse" else self.chat.when_full
+        return replace(self.sampling.as_sampling(), when_full=when_full)
 
     def put_in_force(self) -> None:
         """Have this process read media as the settings say, from now on."""
@@ -431,11 +478,12 @@ def parse_sampling(current: Sampling, name: str, text: str) -> Sampling:
         )
     values: dict[str, Any] = {field: getattr(current, field) for field in known}
     if text.strip().lower() in ("default", "none", ""):
-        values[key] = known[key].default if key in ("max_tokens", "stop") else None
+        values[key] = known[key].default
     else:
         values[key] = (text,) if key == "stop" else text.strip()
     try:
-        return SamplingSettings(**values).as_sampling()
+        changed = SamplingSettings(**values).as_sampling()
+        return replace(changed, when_full=current.when_full)
     except ValidationError as error:
         reason = reason_of(error.errors()[0]["msg"])
         raise UsageError(f"“{visible_line(text)}” is no value for {key}: {reason}.") from None

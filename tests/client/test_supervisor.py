@@ -36,11 +36,11 @@ async def test_life_of_an_engine(slow_model: Path, tmp_path: Path) -> None:
             async for event in engine.client.chat(messages, Sampling(max_tokens=900)):
                 if isinstance(event, TextDelta):
                     pieces.append(event.text)
-                if len(pieces) == 3:
+                if len(pieces) == 1:
                     assert engine.pid is not None
                     os.kill(engine.pid, signal.SIGKILL)
         assert "was killed" in await asyncio.wait_for(engine.exited(), 5)
-        assert len(pieces) >= 3 and "listening" in engine.log_tail()
+        assert pieces and "listening" in engine.log_tail()
 
         await engine.start()
         await engine.wait_ready()

@@ -34,7 +34,12 @@ def load(model: Path, **options: Any) -> LoadedModel:
 @pytest.fixture(scope="module")
 def base(tiny_model: Path) -> LoadedModel:
     # In float32, so that no two tokens are as good as equal.
-    return load(tiny_model, dtype="float32")
+    return load(tiny_model, quant="none", dtype="float32", native="off")
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_model: Path) -> LoadedModel:
+    return load(tiny_model, quant="none", dtype="float32", library=True)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +68,8 @@ def fingerprint(model: torch.nn.Module) -> str:
     digest = hashlib.sha256(repr(model).encode())
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         digest.update(f"{name} {value.dtype} {value.requires_grad}".encode())
-        digest.update(value.detach().contiguous().view(torch.uint8).numpy().tobytes())
+        if not value.is_meta:  # a place that is empty
+            digest.update(value.detach().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -89,10 +95,13 @@ def peft_says(tiny_model: Path, adapter: Path, loaded: LoadedModel, pictures: bo
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", ["base", "whole"])
 def test_an_adapter_answers_as_with_peft(
-    kind: str, base: LoadedModel, made: dict[str, Path], tiny_model: Path
+    kind: str, way: str, made: dict[str, Path], tiny_model: Path, request: pytest.FixtureRequest
 ) -> None:
+    base: LoadedModel = request.getfixturevalue(way)
     tuned = wear(base, kind, made[kind])
+    assert tuned.text.way == base.text.way  # never a slower one
     said = answer(tuned)
     assert len(said) > 10 and said != answer(base)
     assert peft_says(tiny_model, made[kind], tuned, pictures=True).startswith(said)
@@ -126,6 +135,8 @@ def test_the_base_does_not_notice(base: LoadedModel, made: dict[str, Path]) -> N
     before, said = fingerprint(base.model), answer(base)
     tuned = [wear(base, kind, path) for kind, path in made.items()]
     answers = [answer(one) for one in tuned]
+    shared = tuned[0].model.model.vision_model.parameters()
+    assert {it.data_ptr() for it in shared} <= {it.data_ptr() for it in base.model.parameters()}
     assert len({said, *answers}) == 1 + len(made)
     assert fingerprint(base.model) == before and answer(base) == said
     assert [answer(one) for one in reversed(tuned)] == answers[::-1]  # and none the others
@@ -140,6 +151,8 @@ def test_vision_layers_change_what_is_seen(
     pattern = r".*(vision_model.*(q|v)_proj|connector.*proj)"
     path = save_adapter(tiny_model, tmp_path / "eyes", target_modules=pattern)
     tuned = wear(base, "eyes", path)
+    assert tuned.text is base.text
+    assert not [it for it in tuned.model.modules() if "lora" in type(it).__module__]
     assert answer(tuned) != answer(base)
     assert answer(tuned, pictures=False) == answer(base, pictures=False)
     assert peft_says(tiny_model, path, tuned, pictures=True).startswith(answer(tuned))
@@ -159,9 +172,12 @@ def test_whole_modules_are_saved_with_an_adapter(
     assert fingerprint(base.model) == before
 
 
+@pytest.mark.parametrize("library", [False, True])
 @pytest.mark.parametrize("quant", ["4bit", "8bit"])
-def test_over_a_quantized_model(quant: str, tiny_model: Path, made: dict[str, Path]) -> None:
-    base = load(tiny_model, quant=quant)
+def test_over_a_quantized_model(
+    quant: str, library: bool, tiny_model: Path, made: dict[str, Path]
+) -> None:
+    base = load(tiny_model, quant=quant, native="off", library=library)
     said = answer(base)
     for kind in ("lora", "prompt"):
         assert answer(wear(base, kind, made[kind])) not in ("", said)
@@ -281,5 +297,6 @@ def test_what_the_shelf_gives_away_loads_with_peft_alone(
     with torch.inference_mode():
         model = PeftModel.from_pretrained(bare(tiny_model, "float32"), str(folder)).eval()
         theirs = model(input_ids=ids).logits
-        ours = wear(load(tiny_model, dtype="float32"), "birds", kept).model(input_ids=ids).logits
+        base = load(tiny_model, quant="none", dtype="float32", library=True)
+        ours = wear(base, "birds", kept).model(input_ids=ids).logits
     torch.testing.assert_close(ours, theirs)

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,14 +24,15 @@ def values(number: float) -> torch.Tensor:
 
 def test_every_part_of_the_key_tells_pictures_apart(tmp_path: Path) -> None:
     cache = FeatureCache(1 << 20, FeatureFolder(tmp_path, 1 << 20))
-    others = {"sha256": "11" * 32, "rows": 2, "cols": 1, "side": 64, "eyes": "others"}
+    others: dict[str, Any] = {"sha256": "11" * 32, "rows": 2, "cols": 1, "side": 64, "eyes": "b"}
     cache.put(KEY, values(1))
     for name, value in others.items():
         assert cache.get(replace(KEY, **{name: value})) is None
     again = FeatureCache(1 << 20, FeatureFolder(tmp_path, 1 << 20))
     for name, value in others.items():
         assert again.get(replace(KEY, **{name: value})) is None
-    assert torch.equal(again.get(KEY), values(1))  # type: ignore[arg-type]
+    found = again.get(KEY)
+    assert found is not None and torch.equal(found, values(1))
     with pytest.raises(ValueError, match="3 tokens"):
         cache.put(KEY, torch.ones(4, 4))
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from textual import events
+
 from tests.fake_engine import FakeEngine, running
 from tests.tui.driving import chatting, remote
 
@@ -53,3 +55,18 @@ async def test_what_was_asked_in_earlier_chats_comes_back_with_up(tmp_path: Path
             await chat.until(lambda: chat.composer.asked_before is not None)
             await chat.pilot.press("up")
             await chat.until(lambda: chat.composer.text == "Long ago?")
+
+
+async def test_who_types_on_writes_the_next_text() -> None:
+    """Enter and the next letters may arrive in one piece, before anybody has seen to the first."""
+    with running(FakeEngine()) as fake:
+        async with chatting(overrides=remote(fake.url)) as chat:
+            for first in ("/set max_tokens 12", "Hello", "/h"):
+                chat.composer.insert(first)
+                for key in (events.Key("enter", "\r"), *(events.Key(x, x) for x in "next")):
+                    chat.composer.post_message(key)
+                await chat.until(lambda: "next" in chat.composer.text)
+                await chat.pilot.pause()
+                kept = first if first == "/h" else ""  # it is refused, and stays
+                assert chat.composer.text == f"{kept}next"
+                chat.composer.clear_draft()

@@ -72,7 +72,8 @@ async def test_every_parameter_has_its_line_and_goes_back(tmp_path: Path) -> Non
         names = [row.field.name for row in panel.query(FieldRow)]
         assert names == [
             "model", "quant", "device", "temperature", "top_p", "top_k", "min_p",
-            "repetition_penalty", "max_tokens", "seed", "stop", "detail",
+            "repetition_penalty", "max_tokens", "seed", "stop", "repeat_guard",
+            "prompt_lookup", "detail",
         ]  # fmt: skip
         assert all(row.field.description in shown(row) for row in panel.query(FieldRow))
         row = _row(panel, "temperature")

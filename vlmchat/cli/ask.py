@@ -61,6 +61,12 @@ def ask(
     repetition_penalty: Annotated[float | None, typer.Option(min=0.01, max=10)] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
+    repeat_guard: Annotated[
+        bool | None, typer.Option(help="End an answer that says the same again and again.")
+    ] = None,
+    prompt_lookup: Annotated[
+        bool | None, typer.Option(help="Guess words from the question and check several at once.")
+    ] = None,
     engine_url: options.EngineUrl = None,
     api_key: options.ApiKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -86,7 +92,7 @@ def ask(
         "sampling": given(
             **{"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p},
             **{"repetition_penalty": repetition_penalty, "max_tokens": max_new_tokens},
-            seed=seed,
+            **{"seed": seed, "repeat_guard": repeat_guard, "prompt_lookup": prompt_lookup},
         ),
         "chat": given(system=system),
     }

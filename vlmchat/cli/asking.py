@@ -33,7 +33,7 @@ class Asking:
         """Return what the settings say."""
         engine = settings.engine
         return cls(
-            settings.sampling.as_sampling(),
+            settings.as_sampling(),
             settings.engine_options(),
             engine.url,
             engine.api_key,

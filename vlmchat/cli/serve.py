@@ -55,6 +55,7 @@ def serve(
     limits = settings.media
     command += ["--threads", str(settings.engine.threads), "--native", settings.engine.native]
     command += ["--max-pixels", str(limits.max_pixels), "--max-bytes", str(limits.max_bytes)]
+    command += settings.engine.cache_arguments()
     for root in media_root or ():
         command += ["--media-root", str(root)]
     environment = {**ENGINE_ENVIRONMENT, **os.environ}

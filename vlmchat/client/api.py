@@ -1,7 +1,7 @@
 """The asynchronous client of an OpenAI-compatible engine."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -11,10 +11,12 @@ import httpx2 as httpx
 from vlmchat.chat.messages import Message
 from vlmchat.chat.openai import to_openai
 from vlmchat.client.protocol import (
+    OWN_FIELDS,
     EngineStatus,
     Finished,
     LoadedAdapter,
     ModelInfo,
+    Reading,
     Sampling,
     StreamEvent,
     TextDelta,
@@ -60,6 +62,8 @@ class EngineClient:
             raise UsageError(
                 f"“{visible_line(base_url)}” is not an engine address: {error}."
             ) from None
+        # Fields of requests that the engine knows beside the standard's; unknown at first.
+        self._extensions: frozenset[str] | None = None
 
     async def __aenter__(self) -> Self:
         """Return the client itself."""
@@ -99,6 +103,7 @@ class EngineClient:
         rows = body.get("data")
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise self._garbage(response)
+        self._extensions = frozenset(name for row in rows for name in _extensions(row))
         return [ModelInfo.from_json(row) for row in rows]
 
     async def status(self) -> EngineStatus:
@@ -114,6 +119,8 @@ class EngineClient:
         try:
             body = response.json()
             model = ModelInfo.from_json(body["model"]) if body.get("model") else None
+            if model is not None:
+                self._extensions = frozenset(_extensions(body["model"]))
             return EngineStatus(
                 body["stage"], body["text"], int(body["done"]), int(body["total"]), model
             )
@@ -129,8 +136,11 @@ class EngineClient:
         going_on: bool = False,
         videos: bool = False,
         adapter: str | None = None,
+        progress: Callable[[Reading], None] | None = None,
     ) -> AsyncGenerator[StreamEvent, None]:
         """Stream the answer to `messages`.
+
+        `progress` is told how far the prompt is read, by engines that tell that.
 
         `adapter` is the name of one that was loaded (`load_adapter`), which the engine keeps for
         this answer whatever is loaded or unloaded meanwhile; empty asks the model without any;
@@ -152,7 +162,7 @@ class EngineClient:
             "messages": await asyncio.to_thread(_wire_messages, list(messages), videos),
             "stream": True,
             "stream_options": {"include_usage": True},
-            **sampling.as_fields(),
+            **await self._known_fields(sampling, progress is not None),
         }
         if adapter == "" and not model:
             model = await self._bare_model()
@@ -170,8 +180,18 @@ class EngineClient:
             if "text/event-stream" not in response.headers.get("content-type", ""):
                 await response.aread()
                 raise self._garbage(response)
-            async for event in self._events(response):
+            async for event in self._events(response, progress):
                 yield event
+
+    async def _known_fields(self, sampling: Sampling, progress: bool) -> dict[str, Any]:
+        """Return the request fields of `sampling`, without those that the engine does not know."""
+        given = sampling.as_fields()
+        if self._extensions is None and OWN_FIELDS & given.keys():
+            await self.models()
+        known = self._extensions or frozenset()
+        if progress and "return_progress" in known:
+            given["return_progress"] = True
+        return {k: v for k, v in given.items() if k not in OWN_FIELDS or k in known}
 
     async def _bare_model(self) -> str:
         """Return the first model that is served without an adapter."""
@@ -233,7 +253,9 @@ class EngineClient:
             self._json(response)
         return response
 
-    async def _events(self, response: httpx.Response) -> AsyncIterator[StreamEvent]:
+    async def _events(
+        self, response: httpx.Response, progress: Callable[[Reading], None] | None
+    ) -> AsyncIterator[StreamEvent]:
         reason, usage = "", None
         timings: dict[str, float] = {}
         provenance: dict[str, Any] = {}
@@ -249,6 +271,8 @@ class EngineClient:
             usage = _usage(data) or usage
             timings = data.get("timings") or timings
             provenance = data.get("vlmchat") or provenance
+            if progress and (reading := Reading.from_json(data.get("prompt_progress"))):
+                progress(reading)
             for choice in data.get("choices") or ():
                 text = (choice.get("delta") or {}).get("content")
                 if text:
@@ -304,6 +328,13 @@ def _error_text(body: object) -> str:
     if isinstance(error, dict):
         error = error.get("message")
     return visible_line(error) if isinstance(error, str) else ""
+
+
+def _extensions(row: dict[str, Any]) -> list[str]:
+    """Return the fields of requests that a model's row names beside the standard's."""
+    meta = row.get("meta")
+    named = meta.get("extensions") if isinstance(meta, dict) else None
+    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
 
 
 def _usage(data: dict[str, Any]) -> Usage | None:

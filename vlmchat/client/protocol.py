@@ -5,13 +5,17 @@ from typing import Any, Literal, TypeAlias
 
 from vlmchat.media.tiles import ProcessorSpec
 
+# Fields of a request that only engines take which name them in ``/v1/models``.
+OWN_FIELDS = frozenset({"repeat_guard", "prompt_lookup", "when_full"})
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """Sampling parameters; ``None`` leaves a parameter to the engine.
 
     Names and meanings are those of the chat-completions API, and of vLLM's extensions to it for
-    ``top_k``, ``min_p`` and ``repetition_penalty``.
+    ``top_k``, ``min_p`` and ``repetition_penalty``. The last three are this program's own
+    (`OWN_FIELDS`): they go to engines only that say they know them.
     """
 
     temperature: float | None = None
@@ -22,6 +26,9 @@ class Sampling:
     max_tokens: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    repeat_guard: bool = False
+    prompt_lookup: bool = False
+    when_full: str | None = None
 
     def with_set(self, other: "Sampling") -> "Sampling":
         """Return these parameters with those instead that are set in `other`."""
@@ -34,7 +41,11 @@ class Sampling:
         """Return the request fields of the parameters that are set."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["stop"] = list(self.stop) or None
-        return {name: value for name, value in values.items() if value is not None}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and not (name in OWN_FIELDS and value is False)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,44 @@ class TextDelta:
     """A piece of the answer."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How far an engine has read a prompt (llama-server's ``prompt_progress``).
+
+    Attributes:
+        total: tokens of the prompt.
+        processed: those that are read, from the cache or anew.
+        tiles: tiles of pictures that have been looked at.
+        tiles_total: those that have to be; 0 where the engine does not say.
+    """
+
+    total: int
+    processed: int
+    tiles: int = 0
+    tiles_total: int = 0
+
+    @classmethod
+    def from_json(cls, row: object) -> "Reading | None":
+        """Return what an engine says; ``None`` if it makes no sense."""
+        if not isinstance(row, dict):
+            return None
+        names = ("total", "processed", "vision_tiles", "vision_tiles_total")
+        numbers = [row.get(name, 0) for name in names]
+        if not all(type(number) is int and 0 <= number < 1 << 40 for number in numbers):
+            return None
+        return cls(*numbers)
+
+    def __str__(self) -> str:
+        """Return it in a few words for a person."""
+        if self.tiles < self.tiles_total:
+            return f"looking at tile {self.tiles + 1} of {self.tiles_total}"
+        return f"reading {_grouped(self.processed)} of {_grouped(self.total)} tokens"
+
+
+def _grouped(number: int) -> str:
+    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 @dataclass(frozen=True, slots=True)

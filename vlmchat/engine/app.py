@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vlmchat.engine.cancelled import CancelledError
 from vlmchat.engine.events import EXTENSIONS, Answer, Reading
-from vlmchat.engine.media_urls import MediaResolver
+from vlmchat.engine.media_urls import KnownUrls, MediaResolver
 from vlmchat.engine.service import EngineService, NotReadyError
 from vlmchat.errors import ModelError, UsageError, VlmchatError
 from vlmchat.media.rules import rules
@@ -99,6 +99,7 @@ class EngineApp:
     def __init__(self, service: EngineService, media_roots: Sequence[Path]) -> None:
         self._service = service
         self._roots = media_roots
+        self._known = KnownUrls()
         self._created = int(time.time())
         self._has_key = False
 
@@ -237,7 +238,9 @@ class EngineApp:
         asked = parse_request(await _body(request))
         loaded = self._service.require(asked.model)
         messages = await asyncio.to_thread(
-            asked.conversation, MediaResolver(self._roots, rules().limits), videos=loaded.video
+            asked.conversation,
+            MediaResolver(self._roots, rules().limits, self._known),
+            videos=loaded.video,
         )
         going_on = asked.continue_final_message
         answer = self._service.answer(

@@ -2,10 +2,14 @@
 
 import base64
 import binascii
+import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from vlmchat.chat.messages import Media, Message, Part
@@ -15,6 +19,60 @@ from vlmchat.media.rules import Limits
 from vlmchat.media.video.plan import Sampling
 from vlmchat.text import visible_line
 
+_MOST_URLS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was found out about the picture in a ``data:`` URL."""
+
+    sha256: str
+    width: int
+    height: int
+    size: int
+
+
+class KnownUrls:
+    """Which pictures the last ``data:`` URLs held, by the URLs' SHA-256; safe between threads.
+
+    A client sends the pictures of a conversation again with each question. Decoding base64 takes
+    ten times as long as hashing it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._rows: OrderedDict[tuple[bytes, Limits], _Known] = OrderedDict()
+
+    def media(self, url: str, name: str, limits: Limits) -> Media:
+        """Return the picture at `url`; its bytes are decoded when somebody asks for them.
+
+        Raises:
+            UsageError: the URL is malformed.
+            MediaError: what is there is no readable picture.
+        """
+        key = hashlib.sha256(url.encode("utf-8", "surrogatepass")).digest(), limits
+        with self._lock:
+            row = self._rows.get(key)
+            if row is not None:
+                self._rows.move_to_end(key)
+        if row is None:
+            held = _picture(_from_data_url(url), name, limits)
+            row = _Known(held.sha256, held.width, held.height, held.size)
+            with self._lock:
+                self._rows[key] = row
+                while len(self._rows) > _MOST_URLS:
+                    self._rows.popitem(last=False)
+            return held
+        size = (row.width, row.height, row.size)
+        return Media(row.sha256, name, "", *size, lambda: _from_data_url(url))
+
+
+def _picture(data: bytes, name: str, limits: Limits) -> Media:
+    if len(data) > limits.max_bytes:
+        raise MediaError(f"“{name}” is larger than {limits.max_bytes} bytes.")
+    width, height = media_size(data, name, limits)
+    return Media.held(data, name, "", width, height)
+
 
 class MediaResolver:
     """Turns the URLs of one request into pictures.
@@ -22,9 +80,13 @@ class MediaResolver:
     Args:
         roots: folders below which ``file:`` URLs may be read; none allows none.
         limits: which pictures are refused.
+        known: what earlier requests found out; nothing by default.
     """
 
-    def __init__(self, roots: Sequence[Path], limits: Limits) -> None:
+    def __init__(
+        self, roots: Sequence[Path], limits: Limits, known: KnownUrls | None = None
+    ) -> None:
+        self._known = known or KnownUrls()
         self._roots = [root.resolve() for root in roots]
         self._limits = limits
         self._count = 0
@@ -38,14 +100,9 @@ class MediaResolver:
         """
         self._count += 1
         if _scheme(url) == "data":
-            name, data = f"picture {self._count}", _from_data_url(url)
-        else:
-            path = self._allowed(url)
-            name, data = path.name, read_bytes(path, self._limits)
-        if len(data) > self._limits.max_bytes:
-            raise MediaError(f"“{name}” is larger than {self._limits.max_bytes} bytes.")
-        width, height = media_size(data, name, self._limits)
-        return Media.held(data, name, "", width, height)
+            return self._known.media(url, f"picture {self._count}", self._limits)
+        path = self._allowed(url)
+        return _picture(read_bytes(path, self._limits), path.name, self._limits)
 
     def video(self, url: str, sampling: Sampling, *, videos: bool) -> Sequence[Part]:
         """Return the frames of the video at `url` as parts of a message.

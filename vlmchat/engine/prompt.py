@@ -6,7 +6,7 @@ stay plain text, so that text from outside can neither end a turn nor stand for 
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import accumulate
@@ -16,7 +16,6 @@ from transformers import PreTrainedTokenizerFast
 
 from vlmchat.chat.messages import ImagePart, Message, TextPart
 from vlmchat.errors import UsageError
-from vlmchat.media.images import media_size
 from vlmchat.media.prompt_text import IMAGE_TOKEN, image_block
 from vlmchat.media.rules import Limits
 from vlmchat.media.special_tokens import SpecialTokens, unused_char
@@ -25,9 +24,16 @@ from vlmchat.media.tiles import ProcessorSpec, TilePlan, plan_tiles
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """A picture of the prompt: its file's bytes, their SHA-256, and how it will be cut."""
+    """A picture of the prompt.
 
-    data: bytes
+    Attributes:
+        source: its file's bytes, or what returns them: of a picture that is known nobody asks.
+        name: how errors call it.
+        plan: how it will be cut.
+        sha256: of its file's bytes.
+    """
+
+    source: bytes | Callable[[], bytes]
     name: str
     plan: TilePlan
     sha256: str = ""
@@ -36,6 +42,11 @@ class PlannedImage:
         """Reckon the digest where nobody has."""
         if not self.sha256:
             object.__setattr__(self, "sha256", hashlib.sha256(self.data).hexdigest())
+
+    @property
+    def data(self) -> bytes:
+        """Its file's bytes."""
+        return self.source if isinstance(self.source, bytes) else self.source()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +114,7 @@ class PromptBuilder:
     def build(self, messages: Sequence[Message], *, going_on: bool = False) -> Prompt:
         """Return the prompt for `messages` with the assistant's turn opened.
 
-        Pictures are probed, not decoded.
+        Pictures are neither decoded nor read.
 
         Args:
             messages: the conversation, oldest first.
@@ -136,9 +147,8 @@ class PromptBuilder:
             for part in message.parts:
                 if isinstance(part, ImagePart):
                     media = part.media
-                    width, height = media_size(media.data, media.name, self._limits)
-                    plan = plan_tiles(width, height, self.spec, part.detail)
-                    yield PlannedImage(media.data, media.name, plan, media.sha256)
+                    plan = plan_tiles(media.width, media.height, self.spec, part.detail)
+                    yield PlannedImage(media.read, media.name, plan, media.sha256)
 
     def _render(self, messages: Sequence[Message], mark: str, *, end: bool = True) -> str:
         try:

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import torch
+from transformers.utils import logging as library_logging
 
 from vlmchat.engine.hardware import Hardware
 from vlmchat.engine.quantize import bitsandbytes_config
@@ -42,7 +43,12 @@ def load_without_layers(folder: ModelFolder, config: dict[str, Any], hardware: H
     changed = load_config(folder, config)
     text = changed.get_text_config()
     layers, text.num_hidden_layers = text.num_hidden_layers, 0
-    model = _load(folder, config["model_type"], hardware, config=changed)
+    said = library_logging.get_verbosity()
+    library_logging.set_verbosity_error()  # what it does not find a place for is meant to be left
+    try:
+        model = _load(folder, config["model_type"], hardware, config=changed)
+    finally:
+        library_logging.set_verbosity(said)
     for known in (model.config.get_text_config(), model.model.text_model.config):
         known.num_hidden_layers = layers
     return model
@@ -52,7 +58,15 @@ def strip(model: Any) -> None:  # noqa: ANN401 - two classes without a typed bas
     """Take out of `model` what a text model of our own has packed: decoder layers and head."""
     head = model.lm_head
     model.model.text_model.layers = torch.nn.ModuleList()
-    model.lm_head = torch.nn.Linear(head.in_features, head.out_features, False, device="meta")
+    model.lm_head = _Taken(head.in_features, head.out_features, bias=False, device="meta")
+
+
+class _Taken(torch.nn.Linear):
+    """What is left of a head that was taken out: its sizes."""
+
+    def forward(self, _input: torch.Tensor) -> torch.Tensor:
+        """Refuse; what a head without weights would return is anything."""
+        raise RuntimeError("the text model was taken out: load it with library=True")
 
 
 def load_config(folder: ModelFolder, config: dict[str, Any]) -> Any:  # noqa: ANN401

@@ -55,8 +55,8 @@ class Adjusting(Opening):
         if now is None:
             return ""
         self._for_new = None
-        if before is not None and before.sampling != now.sampling:
-            self.session.sampling = now.sampling.as_sampling()
+        if before is not None and before.as_sampling() != now.as_sampling():
+            self.session.sampling = now.as_sampling()
         if before is not None and before.media.detail != now.media.detail:
             self.session.detail = now.media.detail
         return await asyncio.to_thread(resolved, now.chat.system)
@@ -86,13 +86,15 @@ class Adjusting(Opening):
 
     def open_parameters(self) -> None:
         """List the parameters of this conversation and how to change them."""
+        from vlmchat.settings import SamplingSettings
+
         settings = self.engine_changer.settings
         model = self.session.engine.model
         self.out.line(f"model: {visible_line(model.title if model else 'not loaded yet')} (/model)")
         if settings is not None:
             self.out.line(f"quant: {settings.engine.quant} (/quant)")
             self.out.line(f"device: {settings.engine.device} (/settings engine.device)")
-        for name in Sampling.__dataclass_fields__:
+        for name in SamplingSettings.model_fields:
             value = getattr(self.session.sampling, name)
             shown = "the engine's default" if value in (None, ()) else visible_line(str(value))
             self.out.line(f"{name}: {shown} (/set {name})")

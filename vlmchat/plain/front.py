@@ -85,7 +85,7 @@ class PlainFront(Adjusting):
         self.take(settings)
         session = self.session
         session.engine = engine
-        session.sampling = settings.sampling.as_sampling()
+        session.sampling = settings.as_sampling()
         session.detail = settings.media.detail
         if not session.tree.roots:  # a conversation that was brought back has its own
             session.system = system

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 
 from vlmchat.chat.conversation import Conversation, Label, LabelKind
 from vlmchat.chat.messages import Attachment, Detail, Message, TextPart, user_message
-from vlmchat.client.protocol import Finished, Sampling, TextDelta
+from vlmchat.client.protocol import Finished, Reading, Sampling, TextDelta
 from vlmchat.errors import EngineError, UsageError, VlmchatError
 from vlmchat.talk.engine_keeper import EngineKeeper
 from vlmchat.talk.keeping.recorder import NoRecorder, Recorder, title_of
 from vlmchat.talk.question import Question
 from vlmchat.talk.session_view import SessionView
+from vlmchat.talk.turns.leaving_out import left_out
 from vlmchat.talk.turns.made import Asked, asked_of
 from vlmchat.talk.turns.tree import Reply, Tree, Turn, entry_of, history, tree_of
 from vlmchat.talk.turns.unlearned import unlearned
@@ -87,6 +88,12 @@ class ChatSession:
     def answering(self) -> bool:
         """Whether an answer is awaited or arriving."""
         return self._current is not None or self._again is not None
+
+    @property
+    def reading(self) -> str:
+        """How far the engine has read what is being asked, in words; empty once it answers."""
+        reply = self._current.reply.reply if self._current else None
+        return reply.reading if reply else ""
 
     @property
     def path(self) -> list[Turn]:
@@ -453,6 +460,7 @@ class ChatSession:
             going_on=current.going_on,
             videos=bool(model and model.video),
             adapter=adapter,
+            progress=self._read_so_far,
         )
         text = turn.text
         async with contextlib.aclosing(stream) as events:
@@ -462,7 +470,7 @@ class ChatSession:
                     if answer.first_token_seconds is None:
                         first = now
                         answer.first_token_seconds = now - began
-                        turn.state = "streaming"
+                        turn.state, answer.reading = "streaming", ""
                     text += event.text
                     turn.say(text)
                     answer.seconds = now - first
@@ -471,3 +479,11 @@ class ChatSession:
                 elif isinstance(event, Finished):
                     answer.finished = event
                     answer.seconds = now - first
+                    if sentence := left_out(event):
+                        self.view.notice(sentence, "note")
+
+    def _read_so_far(self, reading: Reading) -> None:
+        reply = self._current.reply.reply if self._current else None
+        if reply is not None:
+            reply.reading = str(reading)
+            self.view.queue_changed()

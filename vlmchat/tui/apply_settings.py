@@ -112,8 +112,8 @@ class SettingsInUse:
         if before is None:
             return await self._system(now)
         self._for_new = None
-        if before.sampling != now.sampling:
-            session.sampling = now.sampling.as_sampling()
+        if before.as_sampling() != now.as_sampling():
+            session.sampling = now.as_sampling()
         if before.media.detail != now.media.detail:
             session.detail = now.media.detail
         return await self._system(now)

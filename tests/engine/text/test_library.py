@@ -16,7 +16,8 @@ IDS = [1, 60, 61, 62, 70, 71, 99, 44, 80, 81, 82, 90]
 
 @pytest.fixture(scope="module")
 def loaded(tiny_model: Path) -> LoadedModel:
-    return load_model(LoadOptions(str(tiny_model), "none", dtype="float32"), ignore_progress)
+    options = LoadOptions(str(tiny_model), "none", dtype="float32", library=True)
+    return load_model(options, ignore_progress)
 
 
 @torch.inference_mode()

@@ -4,6 +4,9 @@ A prompt takes the entry that shares the longest beginning with it. Tokens are c
 and where they stand for a picture, by which picture it is. What the entry has beyond that is cut
 off where little is lost, and otherwise the shared beginning is copied, so that the other branch
 stays as it is.
+
+The logits behind a prompt are kept as well. Reading the last token by itself would round otherwise
+than reading it with the rest: the same question with the same seed shall have the same answer.
 """
 
 import weakref
@@ -48,6 +51,7 @@ class Tape:
         ids: the tokens of the sequence; the cache holds the first `sure` of them.
         pictures: the pictures among them, in order.
         sure: how many tokens are in the cache for certain, also after an error.
+        end: how many tokens the prompt has, and the logits behind it, once it has been read.
     """
 
     text: TextModel[Any]
@@ -55,6 +59,7 @@ class Tape:
     ids: list[int]
     pictures: tuple[PlacedPicture, ...] = ()
     sure: int = 0
+    end: tuple[int, torch.Tensor] | None = None
 
     def prefill(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Read tokens that stand in `ids` behind those read; return the last logits."""
@@ -86,6 +91,15 @@ class _Entry:
     cache: Cache
     ids: np.ndarray[Any, Any] = field(repr=False)
     pictures: tuple[PlacedPicture, ...]
+    end: tuple[int, torch.Tensor] | None
+
+    @property
+    def nbytes(self) -> int:
+        return self.cache.nbytes + (self.end[1].nbytes if self.end else 0)
+
+    def ends_at(self, length: int) -> bool:
+        """Return whether the logits behind the first `length` tokens are known."""
+        return self.end is not None and self.end[0] == length
 
     def shared(self, ids: np.ndarray[Any, Any], pictures: Sequence[PlacedPicture]) -> int:
         """Return how many tokens at the beginning are the same."""
@@ -121,24 +135,27 @@ class PrefixCache:
     @property
     def nbytes(self) -> int:
         """Bytes that are kept."""
-        return sum(entry.cache.nbytes for entry in self._entries)
+        return sum(entry.nbytes for entry in self._entries)
 
     def lease(
         self, text: TextModel[Any], ids: Sequence[int], pictures: Sequence[PlacedPicture]
     ) -> Tape:
-        """Return a tape that holds as much of the prompt's beginning as is known, but not all.
+        """Return a tape that holds as much of the prompt's beginning as is known.
 
-        The last token is always left to be read, for its logits. The tape belongs to the caller;
-        `give_back` it when the answer has ended, however that was.
+        The last token is left to be read, for its logits, where they are not known. The tape
+        belongs to the caller; `give_back` it when the answer has ended, however that was.
         """
         self._forget_dead()
-        wanted = np.asarray(ids, np.int64)
+        wanted, size = np.asarray(ids, np.int64), len(ids)
         best, shared = None, 0
         for entry in self._entries:
-            if entry.text() is text and (common := entry.shared(wanted, pictures)) >= shared:
+            if entry.text() is not text:
+                continue
+            common = entry.shared(wanted, pictures)
+            common = size if common == size and entry.ends_at(size) else min(common, size - 1)
+            if common >= shared:  # the newest of those that share most
                 best, shared = entry, common
-        shared = min(shared, len(ids) - 1)
-        if best is None or shared < 1:
+        if best is None or not shared:
             return Tape(text, text.new_cache(), list(ids), tuple(pictures))
         lost = best.cache.length - shared
         if lost > _LEAST_KEPT and lost * _COPIED_PER_READ > shared:
@@ -149,7 +166,8 @@ class PrefixCache:
             cache = best.cache
             cache.crop(shared)
             self._entries.remove(best)
-        return Tape(text, cache, list(ids), tuple(pictures), shared)
+        end = best.end if shared == size else None
+        return Tape(text, cache, list(ids), tuple(pictures), shared, end)
 
     def give_back(self, tape: Tape) -> None:
         """Keep what a tape holds, for later prompts."""
@@ -159,7 +177,8 @@ class PrefixCache:
             return
         ids = np.asarray(tape.ids[: tape.sure], np.int64)
         pictures = tuple(item for item in tape.pictures if item.start < tape.sure)
-        self._entries.append(_Entry(weakref.ref(tape.text), tape.cache, ids, pictures))
+        end = tape.end if tape.end and tape.end[0] <= tape.sure else None
+        self._entries.append(_Entry(weakref.ref(tape.text), tape.cache, ids, pictures, end))
         self._make_room()
 
     def clear(self) -> None:

@@ -29,9 +29,10 @@ def has_layers(folder: Path, config: Any) -> bool:  # noqa: ANN401 - a class wit
     found, hidden, ffn = tensors(folder), int(config.hidden_size), int(config.intermediate_size)
     head_dim = int(getattr(config, "head_dim", None) or hidden // config.num_attention_heads)
     queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
-    shapes = dict.fromkeys(_QKV, (keys, hidden)) | dict.fromkeys(_GATE_UP, (ffn, hidden))
-    shapes |= {_QKV[0]: (queries, hidden), _OUTPUT: (hidden, queries), _DOWN: (hidden, ffn)}
-    shapes |= dict.fromkeys(_NORMS, (hidden,))
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_NORMS, (hidden,))
+    shapes |= zip(_QKV, ((queries, hidden), (keys, hidden), (keys, hidden)), strict=True)
+    shapes |= {_OUTPUT: (hidden, queries), _DOWN: (hidden, ffn)}
+    shapes |= dict.fromkeys(_GATE_UP, (ffn, hidden))
     wanted = {
         _name(index, part): shape
         for index in range(config.num_hidden_layers)

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from vlmchat.chat.conversation import Author, Conversation, Entry, Label, Provenance, State
 from vlmchat.chat.messages import Attachment, Media, Message, Part, Role, TextPart
 from vlmchat.client.protocol import Finished, Usage
+from vlmchat.talk.turns.leaving_out import ran_in_circles, turns_left_out
 
 TurnState: TypeAlias = Literal["waiting", "streaming", "done", "stopped", "failed"]
 _SAVED: dict[TurnState, State] = {
@@ -33,6 +34,7 @@ class Reply:
         seconds: from the first text to the end, measured here.
         finished: the engine's own account, when it came to an end.
         made: what produced the answer, once it ended.
+        reading: how far the engine has read the question, in words; empty once it answers.
     """
 
     speaker: str = "Model"
@@ -40,6 +42,7 @@ class Reply:
     seconds: float = 0.0
     finished: Finished | None = None
     made: Provenance | None = None
+    reading: str = ""
 
     @property
     def tokens(self) -> int | None:
@@ -149,6 +152,10 @@ class Turn:
             parts.append(f"{speed:.1f} tokens/s")
         if reply is not None and (tokens := reply.tokens) is not None:
             parts.append(f"{tokens} token{'' if tokens == 1 else 's'}")
+        if reply is not None and (count := turns_left_out(reply.finished)):
+            parts.append(f"without the {count} oldest question{'' if count == 1 else 's'}")
+        if reply is not None and ran_in_circles(reply.finished):
+            parts.append("ended as it repeated itself")
         if self.state == "stopped":
             parts.append("stopped")
         elif self.state == "failed":

@@ -24,7 +24,7 @@ from vlmchat.talk.session import ChatSession
 from vlmchat.talk.turns.tree import Turn
 from vlmchat.talk.watching import Watcher
 from vlmchat.tui import bindings
-from vlmchat.tui.screens.writing import Writing
+from vlmchat.tui.screens.writing import Writing, refusal
 from vlmchat.tui.widgets.chips import Chips
 from vlmchat.tui.widgets.completion import CompletionPopup
 from vlmchat.tui.widgets.composer import Composer
@@ -79,7 +79,7 @@ class ChatScreen(Writing):
             yield (popup := CompletionPopup(partial(offers, self)))
             yield Chips()
             yield Storyboard()
-            yield Composer(self.files_in, popup)
+            yield Composer(self.files_in, popup, refusal)
         yield StatusBar()
         yield Footer()
 
@@ -94,7 +94,7 @@ class ChatScreen(Writing):
         """Take the engine and the settings, and begin to answer what is queued."""
         self.session.engine = engine
         # What was set while the settings were still being read stays set.
-        self.session.sampling = settings.sampling.as_sampling().with_set(self.session.sampling)
+        self.session.sampling = settings.as_sampling().with_set(self.session.sampling)
         if not self.session.tree.roots:  # a conversation that was brought back has its own
             self.session.system = self.session.system or settings.chat.system
         elif self.settings_in_use.asks_for("chat", "system"):
@@ -263,7 +263,7 @@ class ChatScreen(Writing):
         waits = (reply.first_token_seconds for reply in replies)
         self.query_one(StatusBar).show(
             StatusFacts(
-                "answering" if answering else status.stage,
+                (session.reading or "answering") if answering else status.stage,
                 session.engine.model,
                 context.used,
                 context.limit,

@@ -49,23 +49,14 @@ class Writing(Adjusting):
 
     @on(Composer.Submitted)
     async def _submitted(self, event: Composer.Submitted) -> None:
-        composer = self.composer
-        text = event.text
-        paths, text = split_paths(text)
-        try:
-            command = None if paths else registry.parse(text.rstrip())
-        except UsageError as error:
-            self.transcript.follow()  # what is said against it stands at the end
-            self.chat.notice(str(error), "error")
-            return
+        paths, text = split_paths(event.text)
+        command = None if paths else registry.parse(text.rstrip())
         # Now, and not when the composer tells of it: the command may turn to another conversation.
         self.session.recorder.drafted("")
         if command is not None:
-            composer.clear_draft()
             self.transcript.follow()
             await self.chat.run_command(*command)
             return
-        composer.clear_draft()
         if not text.strip() and not paths and not self.attachments:
             return  # spaces are nothing, and would make a command after them text
         if paths:
@@ -79,6 +70,11 @@ class Writing(Adjusting):
             self.run_worker(self._correct(instead_of, text), group="prompt")
         else:
             self.run_worker(self._submit(text, instead_of), group="prompt")
+
+    @on(Composer.Refused)
+    def _refused(self, event: Composer.Refused) -> None:
+        self.transcript.follow()  # what is said against it stands at the end
+        self.chat.notice(event.why, "error")
 
     async def _submit(self, text: str, instead_of: Turn | None) -> None:
         async with self.attachments.settled():
@@ -254,3 +250,14 @@ class Writing(Adjusting):
         kept = [item for item in self.attachments.items if item is not event.item]
         self.attachments.items = kept
         self.composer.focus()
+
+
+def refusal(text: str) -> str:
+    """Return why a text cannot be sent, in a sentence; empty when it can be."""
+    paths, text = split_paths(text)
+    try:
+        if not paths:
+            registry.parse(text.rstrip())
+    except UsageError as error:
+        return str(error)
+    return ""

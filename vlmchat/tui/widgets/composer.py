@@ -27,6 +27,7 @@ class Composer(TextArea):
     Args:
         files_in: returns the files a pasted text consists of; empty when it is only text.
         popup: shows how a command line can go on; none without it.
+        refusal: says why a text cannot be sent; empty when it can be.
 
     Attributes:
         remembered: what was sent since the program began.
@@ -45,6 +46,17 @@ class Composer(TextArea):
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
+
+    class Refused(Message):
+        """The person sent a text that cannot be sent; it stays.
+
+        Attributes:
+            why: one sentence.
+        """
+
+        def __init__(self, why: str) -> None:
+            super().__init__()
+            self.why = why
 
     class FilesPasted(Message):
         """Files were pasted or dropped."""
@@ -77,7 +89,10 @@ class Composer(TextArea):
             self.only_media = only_media
 
     def __init__(
-        self, files_in: Callable[[str], list[Path]], popup: CompletionPopup | None = None
+        self,
+        files_in: Callable[[str], list[Path]],
+        popup: CompletionPopup | None = None,
+        refusal: Callable[[str], str] = lambda _: "",
     ) -> None:
         super().__init__(
             id="composer",
@@ -87,6 +102,7 @@ class Composer(TextArea):
         )
         self._files_in = files_in
         self._popup = popup
+        self._refusal = refusal
         self._enter_sends = True
         self.remembered = Remembered()
         self.asked_before: AskedBefore | None = None
@@ -160,6 +176,11 @@ class Composer(TextArea):
         if key == "ctrl+s" or (key == "enter" and self.enter_sends):
             text = self.text
             self.remembered.remember(text)
+            if why := self._refusal(text):
+                self.post_message(self.Refused(why))
+                return True
+            # At once: who types on before the message has arrived writes the next text.
+            self.clear_draft()
             self.post_message(self.Submitted(text))
         elif key in _NEWLINE_KEYS or key == "enter":
             self.insert("\n")
