@@ -24,10 +24,6 @@ from vlmchat.engine.benching.library import Library
 from vlmchat.engine.benching.memory import peak_bytes
 from vlmchat.engine.benching.ours import Ours, describe
 from vlmchat.engine.loading import LoadedModel, LoadOptions
-<<<<<<< HEAD
-=======
-from vlmchat.engine.native.building import Build
->>>>>>> portable
 from vlmchat.engine.weights import load_weights
 from vlmchat.errors import VlmchatError
 from vlmchat.models.local import read_json
