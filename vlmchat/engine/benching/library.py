@@ -11,11 +11,7 @@ from PIL import Image
 from vlmchat.chat.messages import Detail, ImagePart, Message
 from vlmchat.engine.benching.material import asked, long_text, picture, second_turn
 from vlmchat.engine.hardware import find_hardware
-from vlmchat.engine.loading import (
-    LoadOptions,
-    load_image_processor,
-    load_tokenizer,
-)
+from vlmchat.engine.loading import LoadOptions, load_image_processor, load_tokenizer
 from vlmchat.engine.prompt import PromptBuilder
 from vlmchat.engine.threads import usable_cores
 from vlmchat.engine.weights import load_weights
