@@ -83,7 +83,9 @@ class Reader:
             self._tell()
             begin = self._tape.sure
             end = min(begin + at_once, len(ids))
-            logits = self._tape.prefill(self._embedded(begin, end, features))
+            embedded = self._embedded(begin, end, features)
+            with interruptible(self._loaded.model.model.text_model.layers, self._check):
+                logits = self._tape.prefill(embedded)
         self._tape.end = len(ids), logits.clone()
         return self._tape.end[1]
 
@@ -148,7 +150,7 @@ class Reader:
         parts: dict[PictureKey, list[torch.Tensor]] = {key: [] for key in plans}
         for keys, tiles in self._chunks(missing):
             self._tell()
-            with interruptible(self._loaded.model, self._check):
+            with interruptible(self._loaded.model.model.vision_model.encoder.layers, self._check):
                 out = encode_tiles(self._loaded.model, [tiles], self._check).pooler_output
             for key, part in zip(keys, out.chunk(len(keys)), strict=True):
                 parts[key].append(part)
@@ -198,9 +200,11 @@ def tokens_at_once(loaded: "LoadedModel") -> int:
 
 
 @contextmanager
-def interruptible(model: Any, check: Callable[[], None]) -> Iterator[None]:  # noqa: ANN401
-    """Have `check` called before each layer of the vision tower, which may raise to stop there."""
-    layers = model.model.vision_model.encoder.layers
+def interruptible(layers: Any, check: Callable[[], None]) -> Iterator[None]:  # noqa: ANN401
+    """Have `check` called before each of the library's layers, which may raise to stop there.
+
+    A way of our own to compute does not come by them; it is quick, and looks between chunks.
+    """
     hooks = [layer.register_forward_pre_hook(lambda *_: check()) for layer in layers]
     try:
         yield
