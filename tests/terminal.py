@@ -52,7 +52,7 @@ class Terminal:
     ) -> None:
         self._screen = pyte.Screen(columns, rows)
         self._emulator = pyte.ByteStream(self._screen)
-        # The size of the terminal that the tests run in (readline writes it down) is not this one's.
+        # The size of the terminal that the tests run in, which readline writes down, is not ours.
         inherited = {n: v for n, v in os.environ.items() if n not in {"COLUMNS", "LINES"}}
         environment = {
             **inherited,
