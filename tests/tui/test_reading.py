@@ -46,7 +46,10 @@ async def test_how_far_it_has_read(rows: list[dict[str, Any]], words: str, tmp_p
 
 
 async def test_what_was_left_out_is_told_and_stays_told() -> None:
-    settings = {"chat": {"when_full": "drop oldest"}, "sampling": {"repeat_guard": True}}
+    settings: dict[str, dict[str, Any]] = {
+        "chat": {"when_full": "drop oldest"},
+        "sampling": {"repeat_guard": True},
+    }
     with running(
         FakeEngine(Script(model=OURS, replies=[Reply(told={"dropped_turns": 3})]))
     ) as engine:
@@ -62,7 +65,10 @@ async def test_what_was_left_out_is_told_and_stays_told() -> None:
 
 
 async def test_others_get_no_field_they_do_not_name() -> None:
-    settings = {"chat": {"when_full": "drop oldest"}, "sampling": {"prompt_lookup": True}}
+    settings: dict[str, dict[str, Any]] = {
+        "chat": {"when_full": "drop oldest"},
+        "sampling": {"prompt_lookup": True},
+    }
     with running(FakeEngine(Script(replies=[Reply(told={"repeated": True})]))) as engine:
         async with chatting(None, {**settings, **remote(engine.url)}) as chat:
             await chat.ready()

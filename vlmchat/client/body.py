@@ -18,7 +18,7 @@ def request_body(body: dict[str, Any]) -> bytes:
     def marked(part: Any) -> Any:  # noqa: ANN401 - JSON may be anything
         picture = part.get("image_url") if isinstance(part, dict) else None
         url = picture.get("url") if isinstance(picture, dict) else None
-        if not isinstance(url, str) or not _PLAIN.match(url):
+        if not isinstance(picture, dict) or not isinstance(url, str) or not _PLAIN.match(url):
             return part
         urls.append(url)
         return {**part, "image_url": {**picture, "url": f"{mark}{len(urls) - 1}."}}

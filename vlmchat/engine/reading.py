@@ -82,7 +82,9 @@ class Reader:
             self._tell()
             begin = self._tape.sure
             end = min(begin + at_once, len(ids))
-            logits = self._tape.prefill(self._embedded(begin, end, features))
+            embedded = self._embedded(begin, end, features)
+            with interruptible(self._loaded.model.model.text_model.layers, self._check):
+                logits = self._tape.prefill(embedded)
         self._tape.end = len(ids), logits.clone()
         return self._tape.end[1]
 
