@@ -264,7 +264,7 @@ class _Adapter:
     name: str
 
 
-def _merged(base: "LoadedModel", adapter: _Adapter, text: OwnText) -> tuple[Any, TextModel[Any]]:
+def _merged(base: "LoadedModel", adapter: _Adapter) -> tuple[Any, TextModel[Any]]:
     """Return the base's model with the adapter merged in, stripped, and its text model.
 
     Raises:
