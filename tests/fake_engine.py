@@ -57,6 +57,8 @@ class Reply:
         stamped: each piece is the time it is sent at instead, in milliseconds since 1970.
         forever: the last piece is repeated until the client hangs up.
         timings: what it says the answer took.
+        progress: how far it says it has read before it speaks.
+        told: what more it says of the answer.
     """
 
     pieces: list[str] = field(default_factory=lambda: ["Hello", " there."])
@@ -69,6 +71,8 @@ class Reply:
     stamped: bool = False
     forever: bool = False
     timings: dict[str, float] = field(default_factory=lambda: {"predicted_per_second": 31.25})
+    progress: list[dict[str, Any]] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -224,6 +228,8 @@ class FakeEngine:
     async def _stream(self, reply: Reply) -> AsyncIterator[str]:
         sent = 0
         try:
+            for row in reply.progress:
+                yield _event({"choices": [{"index": 0, "delta": {}}], "prompt_progress": row})
             for piece in _pieces(reply):
                 await asyncio.sleep(reply.delay)
                 if sent == reply.break_after:
@@ -247,7 +253,8 @@ class FakeEngine:
             "prompt_tokens_details": {"cached_tokens": 0},
         }
         yield _event({"choices": [choice]})
-        told = {"vlmchat": {"adapter": self.answers}} if self.script.adapters else {}
+        said_too = {**({"adapter": self.answers} if self.script.adapters else {}), **reply.told}
+        told = {"vlmchat": said_too} if said_too else {}
         yield _event({"choices": [], "usage": usage, "timings": reply.timings, **told})
         yield "data: [DONE]\n\n"
 

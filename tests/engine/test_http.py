@@ -39,7 +39,7 @@ def test_models_and_health(engine: EngineProcess) -> None:
 
 
 def test_answer(engine: EngineProcess) -> None:
-    body = engine.chat([picture(), text("What is this?")]).json()
+    body = engine.chat([picture(encoded(colour="gold")), text("What is this?")]).json()
     choice = body["choices"][0]
     assert body["object"] == "chat.completion" and choice["message"]["role"] == "assistant"
     assert choice["finish_reason"] == "length"

@@ -10,6 +10,7 @@ import httpx2 as httpx
 
 from vlmchat.chat.messages import Message
 from vlmchat.chat.openai import to_openai
+from vlmchat.client.body import request_body
 from vlmchat.client.protocol import (
     OWN_FIELDS,
     EngineStatus,
@@ -172,7 +173,12 @@ class EngineClient:
             body |= {"add_generation_prompt": False, "continue_final_message": True}
         async with (
             self._reaching(),
-            self._http.stream("POST", "/v1/chat/completions", json=body) as response,
+            self._http.stream(
+                "POST",
+                "/v1/chat/completions",
+                content=await asyncio.to_thread(request_body, body),
+                headers={"Content-Type": "application/json"},
+            ) as response,
         ):
             if response.status_code != 200:
                 await response.aread()

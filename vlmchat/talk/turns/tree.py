@@ -153,9 +153,9 @@ class Turn:
         if reply is not None and (tokens := reply.tokens) is not None:
             parts.append(f"{tokens} token{'' if tokens == 1 else 's'}")
         if reply is not None and (count := turns_left_out(reply.finished)):
-            parts.append(f"without the {count} oldest question{'' if count == 1 else 's'}")
+            parts.append(f"{count} oldest question{'' if count == 1 else 's'} left out")
         if reply is not None and ran_in_circles(reply.finished):
-            parts.append("ended as it repeated itself")
+            parts.append("repeated itself")
         if self.state == "stopped":
             parts.append("stopped")
         elif self.state == "failed":
