@@ -19,8 +19,7 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from key_latency import build
-
+from benchmarks.key_latency import build
 from tests.adapters import save_adapter
 from tests.engine_process import EngineProcess
 from vlmchat.finetune.modules import target_pattern

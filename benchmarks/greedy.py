@@ -72,15 +72,15 @@ def ours(loaded: LoadedModel, ids: list[int], most: int) -> list[int]:
 
 
 @torch.inference_mode()
-def librarys(loaded: LoadedModel, ids: list[int], most: int) -> tuple[list[int], Any]:
+def librarys(reference: LoadedModel, ids: list[int], most: int) -> tuple[list[int], Any]:
     """Return the tokens, and the logits before each of them."""
     given = torch.tensor([ids])
-    out = loaded.model.generate(
+    out = reference.model.generate(
         input_ids=given,
         attention_mask=torch.ones_like(given),
         max_new_tokens=most,
         do_sample=False,
-        eos_token_id=sorted(loaded.end_ids),
+        eos_token_id=sorted(reference.end_ids),
         return_dict_in_generate=True,
         output_logits=True,
     )
@@ -115,14 +115,17 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=200)
     options = parser.parse_args()
     loaded = load_model(LoadOptions("demo", "none", "cpu", dtype="bfloat16"), lambda _: None)
-    exact = load_model(LoadOptions("demo", "none", "cpu", dtype="float32"), lambda _: None)
+    reference, exact = (
+        load_model(LoadOptions("demo", "none", "cpu", dtype=dtype, library=True), lambda _: None)
+        for dtype in ("bfloat16", "float32")
+    )
     questions = [task.format(topic) for task in TASKS for topic in TOPICS]
     chosen = questions[options.first : options.first + options.count]
     same = ties = 0
     for number, question in enumerate(chosen, options.first):
         ids = loaded.builder.build([user_message(question)]).ids
         mine = ours(loaded, ids, options.tokens)
-        theirs, logits = librarys(loaded, ids, options.tokens)
+        theirs, logits = librarys(reference, ids, options.tokens)
         found = parting(exact, ids, mine, theirs, logits)
         same += found is None
         if found is None:

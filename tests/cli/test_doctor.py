@@ -14,9 +14,17 @@ def test_doctor_examines_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.returncode == 0, done.stdout
     findings = json.loads(done.stdout)
     topics = {finding["topic"] for finding in findings}
-    assert topics == {"Versions", "Device", "Terminal", "Folders", "Settings", "Models"}
+    assert topics == {"Versions", "Device", "Engine", "Terminal", "Folders", "Settings", "Models"}
     texts = "\n".join(finding["text"] for finding in findings)
-    for words in ("torch 2.", "transformers 5.", "memory:", "cores", "cache:", "switched off"):
+    for words in (
+        "torch 2.",
+        "transformers 5.",
+        "memory:",
+        "cores",
+        "cache:",
+        "switched off",
+        "computed by",
+    ):
         assert words in texts
     assert all(finding["advice"] for finding in findings if finding["state"] == "bad")
 

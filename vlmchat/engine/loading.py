@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from vlmchat.engine.adapters import wear
 from vlmchat.engine.hardware import Hardware, find_hardware, use_threads
 from vlmchat.engine.own import is_plain, load_own
+from vlmchat.engine.pages import trim
 from vlmchat.engine.prompt import PromptBuilder
 from vlmchat.engine.text.choosing import describe
 from vlmchat.engine.text.library import library_text
@@ -182,6 +183,7 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
         name = options.adapter.resolve().name
         progress(Progress("loading", f"Loading the adapter {visible_line(name)}"))
         loaded = wear(loaded, name, options.adapter)
+    trim()
     took = time.perf_counter() - began
     log.info("loaded %s in %.1f s; text: %s", folder.path, took, describe(loaded.text))
     return loaded

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from vlmchat.engine.pages import trim
 from vlmchat.engine.prompt import PlannedImage
 from vlmchat.engine.threads import threads
 from vlmchat.engine.tower import Tower, is_plain, parts
@@ -132,6 +133,7 @@ def encode_tiles(
 
     if is_plain(model) and not torch.is_grad_enabled():
         features = Tower(model).encode(tiles, look, normalise)
+        trim()
     else:
         features = torch.cat(list(_library_features(model, tiles, look, normalise)))
     return BaseModelOutputWithPooling(pooler_output=features.flatten(0, -2))

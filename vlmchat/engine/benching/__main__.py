@@ -24,7 +24,6 @@ from vlmchat.engine.benching.library import Library
 from vlmchat.engine.benching.memory import peak_bytes
 from vlmchat.engine.benching.ours import Ours, describe
 from vlmchat.engine.loading import LoadedModel, LoadOptions
-from vlmchat.engine.native.building import Build
 from vlmchat.engine.weights import load_weights
 from vlmchat.errors import VlmchatError
 from vlmchat.models.local import read_json
@@ -74,9 +73,6 @@ def measured(side: Ours | Library, context: int, quick: bool, say: Say) -> dict[
 
 def of_ours(options: LoadOptions, quick: bool, say: Say) -> dict[str, Any]:
     """Return the figures of this program's engine, and how far it agrees with the library."""
-    if options.native != "off":
-        say("the native step is compiled, if it is not there yet")
-        Build().make()  # else a slower way would be measured until that is done
     with Ours(options, lambda step: say(step.text)) as side:
         row = {**describe(side.loaded), **measured(side, side.loaded.context, quick, say)}
         gc.collect()

@@ -14,13 +14,14 @@ from vlmchat.engine.benching.material import asked, long_text, picture, second_t
 from vlmchat.engine.caching.limits import CacheLimits
 from vlmchat.engine.events import Answer
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
+from vlmchat.engine.native.building import Build
 from vlmchat.engine.sampling import SamplingParams
 from vlmchat.engine.service import EngineService
 from vlmchat.engine.text import choosing
 from vlmchat.engine.threads import threads
 from vlmchat.engine.vision import encode_tiles
 from vlmchat.errors import ModelError
-from vlmchat.models.progress import ProgressSink
+from vlmchat.models.progress import Progress, ProgressSink
 
 _WARMING = 3  # steps before the clock runs
 
@@ -52,6 +53,9 @@ class Ours:
     """
 
     def __init__(self, options: LoadOptions, progress: ProgressSink) -> None:
+        if options.native != "off":
+            progress(Progress("starting", "Compiling the native step, if it is not there yet"))
+            Build().make()  # else a slower way would be measured until that is done
         self._runner = asyncio.Runner()
         # What earlier runs left on the disk would pass for speed.
         limits = replace(CacheLimits(), disk=0)

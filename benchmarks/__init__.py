@@ -1,0 +1,1 @@
+"""What the program's speed and memory are held against."""
