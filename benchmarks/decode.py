@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
-from benchmarks.shapes import TEXTS, library_model, text_shape
+from tests.text_models import TEXTS, library_model, text_shape
 from vlmchat.engine.hardware import use_threads
 from vlmchat.engine.native.building import Build
 from vlmchat.engine.native.text import NativeText
@@ -153,7 +153,7 @@ def texts(weights: ModelWeights, threads: int, variant: str) -> dict[str, Any]:
 
 def compare(
     ways: dict[str, Any],
-    model: Any,
+    model: Any,  # noqa: ANN401 - the library's model
     shape: TextShape,
     contexts: list[int],
     rounds: int,

@@ -9,14 +9,14 @@ from vlmchat.engine.native.library import Team, Weight, bits_of
 
 def _allowed(matrix: torch.Tensor, bits: int) -> torch.Tensor:
     """Half a step of each group, and what scales and least values lose as float16."""
-    groups = matrix.float().unflatten(1, (-1, 32))
+    groups = matrix.float().view(len(matrix), -1, 32)
     least, most = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
     if bits == 4:
         allowed = (most - least) / 15 * (0.5 + 15 / 2048) + least.abs() / 2048
     else:
         allowed = torch.maximum(most, -least) / 127 * (0.5 + 127 / 2048)
     # Values below the smallest float16 scale vanish.
-    return (allowed * 1.01 + 4e-6).expand_as(groups).flatten(1)
+    return torch.add((allowed * 1.01).expand_as(groups).flatten(1), 4e-6)
 
 
 @pytest.mark.parametrize("variant", EACH_VARIANT)

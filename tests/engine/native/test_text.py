@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers.models.smolvlm.modeling_smolvlm import SmolVLMForConditionalGeneration
 
-from benchmarks.shapes import RandomWeights, library_model, text_shape
 from tests.engine.native.conftest import EACH_VARIANT, Compiled
+from tests.text_models import RandomWeights, library_model, text_shape
 from vlmchat.engine.native.library import Team
 from vlmchat.engine.native.text import NativeText, UnsupportedModelError
 from vlmchat.engine.text.kv import KVCache

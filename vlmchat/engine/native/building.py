@@ -164,8 +164,11 @@ class Build:
         made = Path(name)
         try:
             flags = [*_FLAGS, *(f"-m{feature}" for feature in VARIANTS[self._chosen()])]
-            _run([*_gently(), *self._command(), *flags, str(_HERE / _SOURCE), "-o", name])
-            said = _run([sys.executable, "-I", "-S", "-c", _CHECK, name]).strip()
+            _run(
+                "the compiler",
+                [*_gently(), *self._command(), *flags, str(_HERE / _SOURCE), "-o", name],
+            )
+            said = _run("its check", [sys.executable, "-I", "-S", "-c", _CHECK, name]).strip()
             if said != str(VERSION):
                 raise _BuildError(f"The compiled decode step says {said!r}, not {VERSION}.")
             _seal(made)
@@ -196,9 +199,8 @@ def _gently() -> list[str]:
     return [nice, "-n", "19"] if nice else []
 
 
-def _run(command: list[str]) -> str:
-    """Run a command and return what it prints."""
-    name = Path(next(part for part in command if Path(part).stem not in ("nice", "-n", "19"))).name
+def _run(name: str, command: list[str]) -> str:
+    """Run a command, called `name` if it fails, and return what it prints."""
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False

@@ -3,6 +3,7 @@
 import ctypes
 import threading
 import weakref
+from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import ClassVar
@@ -91,6 +92,14 @@ def bits_of(dtype: torch.dtype) -> int:
     return _BITS[dtype]
 
 
+def freed_with(owner: object, free: Callable[[c_void_p], None], handle: int) -> None:
+    """Free what the library made when its owner is gone.
+
+    Not when the program ends: another thread may be computing then, and the system frees all.
+    """
+    weakref.finalize(owner, free, c_void_p(handle)).atexit = False
+
+
 class Library:
     """A compiled ``decode.cpp``.
 
@@ -153,9 +162,7 @@ class Team:
         if not self.handle:
             raise MemoryError("no memory for threads")
         self._wanted = self._have = 1
-        self._closing = weakref.finalize(
-            self, self._functions.vlmchat_team_free, c_void_p(self.handle)
-        )
+        freed_with(self, self._functions.vlmchat_team_free, self.handle)
         self._lock = threading.Lock()
         self.threads = threads
 

@@ -12,6 +12,7 @@ namespace {
 constexpr int kBlock = 16;    // rows of a matrix that are multiplied together
 constexpr int kGroup = 32;    // columns that share a scale, in weights and in activations
 constexpr int kAhead = 4096;  // bytes by which weights are fetched ahead
+constexpr float kFine = 254;  // steps of a second int8 number in one of the first
 
 // Packed: for each block of 16 rows, for each group of 32 columns, a record of the weights and
 // then the scales of the 16 rows (fp16). Column 4 i + b of row r is byte 64 i + 4 r + b.
@@ -52,15 +53,19 @@ void arrange(const float* x, float* out, int count, float) { std::copy_n(x, coun
 void restore(const float* x, float* out, int count, float) { std::copy_n(x, count, out); }
 
 // What a matrix is multiplied by, as its bits ask for.
+//
+// Packed matrices take a group of values as scale * (first + second / 254), two int8 numbers each.
+// The second one, what rounding left, is used with 8 bits, where it takes no time: the processor
+// waits for the weights anyway, and the activations' rounding would cost more than the weights'.
 struct Activation {
-    std::vector<float> plain;       // in the order of load_pair
-    std::vector<int32_t> quantized;  // int8, four a word
-    std::vector<float> scale, scaled_sum;  // of each group
-    std::vector<int32_t> sum;
+    std::vector<float> plain;               // in the order of load_pair
+    std::vector<int32_t> first, second;     // four numbers a word
+    std::vector<float> scale, scaled_sum;   // of each group; the sum is of first
+    std::vector<int32_t> sum, second_sum;
 
     explicit Activation(int columns)
-        : plain(columns), quantized(columns / 4), scale(columns / kGroup),
-          scaled_sum(columns / kGroup), sum(columns / kGroup) {}
+        : plain(columns), first(columns / 4), second(columns / 4), scale(columns / kGroup),
+          scaled_sum(columns / kGroup), sum(columns / kGroup), second_sum(columns / kGroup) {}
 
     void take(const float* x, int columns, int bits) {
         if (bits <= 8)
@@ -73,21 +78,26 @@ struct Activation {
 
   private:
     void quantize(const float* x, int columns) {
-        for (int g = 0; g < columns / kGroup; g++, x += kGroup) {
-            F most = all(0);
-            for (int i = 0; i < kGroup; i += W) most = larger(most, absolute(load(x + i)));
+        auto* bytes = reinterpret_cast<uint8_t*>(first.data());
+        auto* fine_bytes = reinterpret_cast<uint8_t*>(second.data());
+        for (int g = 0; g < columns / kGroup; g++) {
+            F most = all(0), total = all(0), fine_total = all(0);
+            for (int i = 0; i < kGroup; i += W)
+                most = larger(most, absolute(load(x + g * kGroup + i)));
             const float largest = max_of(most);
-            const F inverse = all(largest > 0 ? 127 / largest : 0);
-            F total = all(0);
-            for (int i = 0; i < kGroup; i += W) {
-                const F value = rounded(load(x + i) * inverse);
-                store_bytes(reinterpret_cast<uint8_t*>(quantized.data()) + g * kGroup + i, value);
-                total = total + value;
+            const F inverse = all(largest > 1e-30f ? 127 / largest : 0);
+            for (int i = g * kGroup; i < (g + 1) * kGroup; i += W) {
+                const F value = load(x + i) * inverse, near = rounded(value);
+                const F fine = rounded((value - near) * all(kFine));
+                store_bytes(bytes + i, near);
+                store_bytes(fine_bytes + i, fine);
+                total = total + near;
+                fine_total = fine_total + fine;
             }
-            const float added = sum_of(total);
             scale[g] = largest / 127;
-            sum[g] = static_cast<int32_t>(added);
-            scaled_sum[g] = scale[g] * added;
+            sum[g] = static_cast<int32_t>(sum_of(total));
+            second_sum[g] = static_cast<int32_t>(sum_of(fine_total));
+            scaled_sum[g] = scale[g] * static_cast<float>(sum[g]);
         }
     }
 };
@@ -97,19 +107,21 @@ void multiply_packed(const Matrix& matrix, const Activation& x, int block, float
     constexpr int kParts = kBlock / W, kWeights = weight_bytes(Bits);
     const int groups = matrix.columns / kGroup;
     const uint8_t* record = matrix.block(block);
-    const int32_t* values = x.quantized.data();
     F total[kParts], least[kParts];
     for (int p = 0; p < kParts; p++) total[p] = least[p] = all(0);
-    for (int g = 0; g < groups; g++, record += record_bytes(Bits), values += kGroup / 4) {
+    for (int g = 0; g < groups; g++, record += record_bytes(Bits)) {
         for (int i = 0; i < record_bytes(Bits); i += 64) prefetch(record + kAhead + i);
         const F scale = all(x.scale[g]);
+        const int32_t *values = &x.first[g * kGroup / 4], *fine = &x.second[g * kGroup / 4];
         for (int p = 0; p < kParts; p++) {
             const uint8_t *weights = record + 4 * W * p, *scales = record + kWeights + 2 * W * p;
             if (Bits == 4) {
                 total[p] += dot4(weights, values) * (load_half(scales) * scale);
                 least[p] += load_half(scales + 2 * kBlock) * all(x.scaled_sum[g]);
             } else {
-                total[p] += dot8(weights, values, x.sum[g]) * (load_half(scales) * scale);
+                const F dot = dot8(weights, values, x.sum[g]) +
+                              dot8(weights, fine, x.second_sum[g]) * all(1 / kFine);
+                total[p] += dot * (load_half(scales) * scale);
             }
         }
     }

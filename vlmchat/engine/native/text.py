@@ -5,9 +5,8 @@ the other into the same memory, so that no dense copy of the model is kept.
 """
 
 import ctypes
-import weakref
 from collections.abc import Sequence
-from ctypes import byref, c_void_p
+from ctypes import byref
 
 import torch
 from torch.nn import functional
@@ -20,6 +19,7 @@ from vlmchat.engine.native.library import (
     TokenStruct,
     Weight,
     bits_of,
+    freed_with,
 )
 from vlmchat.engine.text import dense
 from vlmchat.engine.text.kv import KVCache
@@ -206,5 +206,5 @@ class NativeText:
         )
         if not decoder:
             raise UnsupportedModelError("The native step does not know a model of these sizes.")
-        weakref.finalize(self, self._functions.vlmchat_decoder_free, c_void_p(decoder))
+        freed_with(self, self._functions.vlmchat_decoder_free, decoder)
         return int(decoder)

@@ -1,4 +1,4 @@
-"""Models of the catalogue's shapes with random weights, for benchmarks and tests."""
+"""Text models of given sizes with random weights, for tests and benchmarks."""
 
 from collections.abc import Sequence
 
@@ -79,8 +79,8 @@ class RandomWeights:
 
     def _random(self, index: int, rows: int, columns: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(self._seed * 1000 + index + 2)
-        made = torch.randn(rows, columns, generator=generator)
-        return (made / columns**0.5).to(self._dtype)
+        made = torch.randn(rows, columns, generator=generator).div_(columns**0.5)
+        return made.to(self._dtype)
 
     def embed(self, ids: Sequence[int]) -> torch.Tensor:
         """Return the embeddings of tokens: (tokens, hidden)."""
