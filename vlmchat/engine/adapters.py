@@ -79,8 +79,8 @@ def wear(base: "LoadedModel", name: str, path: Path) -> "LoadedModel":
         model = view_of(base.model)
         builder = builder.behind(_lay_prompt(model, weights, shown))
         text = _behind(base.text, model)
-    elif isinstance(base.text, OwnText):
-        model, text = _merged(base, _Adapter(path, weights, shown), base.text)
+    elif not len(base.model.model.text_model.layers):
+        model, text = _merged(base, _Adapter(path, weights, shown))
     else:
         model = view_of(base.model)
         _lay_layers(model, path, weights, shown)
@@ -264,7 +264,7 @@ class _Adapter:
     name: str
 
 
-def _merged(base: "LoadedModel", adapter: _Adapter, text: OwnText) -> tuple[Any, TextModel[Any]]:
+def _merged(base: "LoadedModel", adapter: _Adapter) -> tuple[Any, TextModel[Any]]:
     """Return the base's model with the adapter merged in, stripped, and its text model.
 
     Raises:
@@ -274,7 +274,7 @@ def _merged(base: "LoadedModel", adapter: _Adapter, text: OwnText) -> tuple[Any,
         seen = view_of(base.model)  # the text model stays the base's
         _lay_layers(seen, adapter.path, adapter.weights, adapter.name)
         merge_layers(seen)
-        return seen, text
+        return seen, base.text
     first = _dense(base, adapter)
     if (left := unmerged(first)) is not None:
         log.warning("the adapter's %s cannot be merged: it is run by transformers", left)

@@ -93,8 +93,7 @@ class Int8:
         _check_int8(weight.shape[1], weight.dtype)
         self._dtype, self._workspace = weight.dtype, workspace
         whole = weight.float()
-        least, most = whole.aminmax(dim=1, keepdim=True)
-        scale = torch.maximum(-least, most).div_(127).clamp_(min=1e-12)
+        scale = whole.abs().amax(dim=1, keepdim=True).div_(127).clamp_(min=1e-12)
         # What will be multiplied with is what is divided by: the scale that it is rounded to.
         scale = scale.to(weight.dtype)
         values = whole.mul(scale.float().reciprocal()).round_().clamp_(-127, 127)
@@ -142,7 +141,7 @@ class Int4:
         _check_int4(outputs, inputs, weight.dtype)
         self._shape, self._dtype, self._workspace = (outputs, inputs), weight.dtype, workspace
         groups = weight.float().view(outputs, inputs // GROUP, GROUP)
-        least, most = groups.aminmax(dim=-1, keepdim=True)
+        least, most = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
         scale = (most - least).div_(15).clamp_(min=1e-12).to(weight.dtype).float()
         zero = least.add_(scale, alpha=8).to(weight.dtype).float()
         values = groups.sub(zero).mul_(scale.reciprocal()).round_().add_(8).clamp_(0, 15)
@@ -180,12 +179,12 @@ class Int4:
         """
         outputs, inputs = self._shape
         pairs = self._packed.view(outputs // _BLOCK, inputs, _BLOCK // 2).transpose(1, 2)
+        pairs = pairs.contiguous()
         halves = room.view(outputs // _BLOCK, 2, _BLOCK // 2, inputs)
-        halves[:, 0].copy_(pairs & 15)
-        halves[:, 1].copy_(pairs >> 4)
+        halves[:, 0].copy_((pairs & 15).view(torch.int8).sub_(8))
+        halves[:, 1].copy_((pairs >> 4).view(torch.int8).sub_(8))
         scale, zero = self._scales.to(room.dtype).permute(2, 1, 0)[..., None]
-        groups = room.view(outputs, inputs // GROUP, GROUP)
-        torch.addcmul(zero, groups.sub_(8), scale, out=groups)
+        room.view(outputs, inputs // GROUP, GROUP).mul_(scale).add_(zero)
         return room
 
 
