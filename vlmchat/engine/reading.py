@@ -12,7 +12,7 @@ from vlmchat.engine.caching.features import PictureKey
 from vlmchat.engine.caching.prefixes import PlacedPicture, Tape
 from vlmchat.engine.events import Reading
 from vlmchat.engine.prompt import Prompt
-from vlmchat.engine.vision import TILES_AT_ONCE, encode_tiles
+from vlmchat.engine.vision import TILES_AT_ONCE, encode_tiles, interruptible
 
 if TYPE_CHECKING:
     from vlmchat.engine.loading import LoadedModel

@@ -148,16 +148,18 @@ def _library_features(
     """Yield what the library's own modules make of tiles; they may be wrapped, or on a GPU."""
     for some in parts(tiles, TILES_AT_ONCE):
         floats = some if normalise is None else normalise(some)
-        with _interruptible(model, check):
+        with interruptible(model.model.vision_model.encoder.layers, check):
             out = model.get_image_features(pixel_values=floats[None].to(model.device))
         pooled = out.pooler_output
         yield pooled if isinstance(pooled, torch.Tensor) else torch.cat(list(pooled))
 
 
 @contextmanager
-def _interruptible(model: Any, check: Callable[[], None]) -> Iterator[None]:  # noqa: ANN401
-    """Have `check` called before each layer of the library's tower, to stop there if it raises."""
-    layers = model.model.vision_model.encoder.layers
+def interruptible(layers: Any, check: Callable[[], None]) -> Iterator[None]:  # noqa: ANN401
+    """Have `check` called before each of the library's layers, which may raise to stop there.
+
+    A way of our own to compute does not come by them; it is quick, and looks between chunks.
+    """
     hooks = [layer.register_forward_pre_hook(lambda *_: check()) for layer in layers]
     try:
         yield
