@@ -30,6 +30,14 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, {cores[int(worker[2:]) % len(cores)]})
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have all tests' homes share what is compiled: it takes five seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLMCHAT_NATIVE_DIR", str(tmp_path_factory.getbasetemp() / "native"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test out of the person's own folders and off the network."""

@@ -58,6 +58,15 @@ def cache_dir() -> Path:
     return _made(_folder("cache"))
 
 
+def native_dir() -> Path:
+    """Return the folder of compiled code, created if missing.
+
+    ``VLMCHAT_NATIVE_DIR`` names another than the one in the cache: where many homes share one.
+    """
+    folder = os.environ.get("VLMCHAT_NATIVE_DIR")
+    return _made(Path(folder).expanduser() if folder else _folder("cache") / "native")
+
+
 def log_dir() -> Path:
     """Return the folder of log files, created if missing."""
     return _made(_folder("log"))

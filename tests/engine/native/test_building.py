@@ -100,6 +100,7 @@ def test_a_home_that_cannot_be_made(
     copying: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
+    monkeypatch.delenv("VLMCHAT_NATIVE_DIR")
     monkeypatch.setenv("VLMCHAT_HOME", str(tmp_path / "file"))
     assert "cannot be made" in Build(compiler=copying).make().reason
 

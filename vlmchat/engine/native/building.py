@@ -26,7 +26,7 @@ import torch
 
 from vlmchat.engine.native.library import VERSION, Library
 from vlmchat.errors import VlmchatError
-from vlmchat.paths import cache_dir
+from vlmchat.paths import native_dir
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Build:
         key = (VERSION, variant, VARIANTS[variant], _FLAGS, platform.machine(), command, compiler)
         digest.update(repr(key).encode())
         try:
-            folder = self._folder or cache_dir() / "native"
+            folder = self._folder or native_dir()
         except VlmchatError as error:
             raise _BuildError(str(error)) from error
         return folder / f"decode-{variant}-{digest.hexdigest()[:24]}.so"
