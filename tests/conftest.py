@@ -61,6 +61,22 @@ def tiny_idefics3(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a model with many wide layers: an answer that lasts long enough to be cut."""
+    return build_tiny(tmp_path_factory.mktemp("models") / "slow", layers=24, intermediate=8192)
+
+
+@pytest.fixture(scope="module")
+def slow_engine(
+    slow_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EngineProcess]:
+    """Return a running engine that serves the slow model."""
+    with EngineProcess(slow_model, tmp_path_factory.mktemp("slow-engine")) as process:
+        process.wait_ready()
+        yield process
+
+
+@pytest.fixture(scope="session")
 def engine(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
     """Return a running engine that serves the tiny model."""
     folder = tmp_path_factory.mktemp("engine")

@@ -18,8 +18,8 @@ from tests.tiny import build_tiny
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a tiny model with enough layers for an answer to be stopped in."""
-    return build_tiny(tmp_path_factory.mktemp("models") / "tiny-vlm", layers=16)
+    """Return a tiny model that is slow enough for an answer to be stopped."""
+    return build_tiny(tmp_path_factory.mktemp("models") / "tiny-vlm", layers=16, intermediate=8192)
 
 
 def engine_of(terminal: Terminal) -> psutil.Process:

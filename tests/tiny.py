@@ -118,8 +118,9 @@ def build_tiny(
     Args:
         folder: made if missing.
         kind: which of the two architectures.
-        layers: of the text model; many make it slow enough to be interrupted.
-        intermediate: width inside the text model's MLP.
+        layers: of the text model.
+        intermediate: width inside the text model's MLP; many wide layers make it slow enough to be
+            interrupted.
     """
     import torch
     from transformers import (

@@ -12,6 +12,7 @@ from tests.cli.test_ask import refused, run
 from tests.engine_process import TOKEN, EngineProcess
 from tests.fake_engine import FakeEngine, Reply, Script, running
 from tests.pictures import saved
+from tests.tiny import build_tiny
 from tests.tui.driving import Chat, chatting, remote
 from vlmchat import paths
 from vlmchat.chat.conversation import Entry, Provenance
@@ -78,8 +79,10 @@ async def test_the_local_engine_says_it_again(tiny_model: Path, tmp_path: Path) 
 
 
 async def test_other_conditions_are_told(
-    tiny_model: Path, tiny_idefics3: Path, engine: EngineProcess, tmp_path: Path
+    slow_model: Path, slow_engine: EngineProcess, tmp_path: Path
 ) -> None:
+    engine, other = slow_engine, tmp_path / "the same weights by another name"
+    build_tiny(other, "idefics3", layers=24, intermediate=8192)
     overrides = remote(engine.url, api_key=TOKEN)
     async with chatting(None, overrides) as chat:
         await chat.ready()
@@ -101,8 +104,8 @@ async def test_other_conditions_are_told(
     assert done.stderr == "Identical to the saved answer, as far as that came.\n"
     assert len(done.stdout) < len(stopped.message.text) + 200
 
-    row = verdict(stopped.uid, "--model", tiny_idefics3)  # the same weights by another name
-    assert row["unmet"] == [f"The model was “{tiny_model}”, it is “{tiny_idefics3}”."]
+    row = verdict(stopped.uid, "--model", other)
+    assert row["unmet"] == [f"The model was “{slow_model}”, it is “{other}”."]
     gone = ["--engine-url", "http://127.0.0.1:9", "--api-key", TOKEN]
     assert "does not answer" in refused(3, "replay", stopped.uid, *gone)
 

@@ -7,17 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import build_tiny
 from vlmchat.chat.messages import user_message
 from vlmchat.client.protocol import Finished, Sampling, TextDelta
 from vlmchat.client.supervisor import EngineOptions, LocalEngine
 from vlmchat.errors import EngineError, UsageError
-
-
-@pytest.fixture(scope="session")
-def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a tiny model with many layers: an answer that lasts long enough to be cut."""
-    return build_tiny(tmp_path_factory.mktemp("models") / "slow", layers=24)
 
 
 async def test_life_of_an_engine(slow_model: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def until(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 
 def losses(job: Job) -> dict[str, list[tuple[int, float | None]]]:
@@ -64,6 +64,10 @@ def losses(job: Job) -> dict[str, list[tuple[int, float | None]]]:
         "train": [(one.step, one.loss) for one in events if isinstance(one, Step)],
         "validation": [(one.step, one.loss) for one in events if isinstance(one, Validation)],
     }
+
+
+def stepped(job: Job) -> bool:
+    return any(isinstance(event, Step) for event in read_events(job.events_file))
 
 
 def last(job: Job) -> Event | None:
@@ -115,7 +119,7 @@ def test_pause_resume_and_stop(forks: Any, tiny_model: Path, tmp_path: Path) -> 
     settings = QUICK | {"epochs": 500}
     job = job_of(tiny_model, tmp_path, sft_rows(tmp_path, 10), held_out=2, **settings)
     process = spawned(forks, job)
-    until(lambda: isinstance(last(job), Step))
+    until(lambda: stepped(job))
     assert job.state() == "running" and job.pid() == process.pid
     job.ask("pause")
     until(lambda: isinstance(last(job), Paused))
@@ -136,7 +140,7 @@ def test_pause_resume_and_stop(forks: Any, tiny_model: Path, tmp_path: Path) -> 
 def test_cancel_leaves_no_adapter(forks: Any, tiny_model: Path, tmp_path: Path) -> None:
     job = job_of(tiny_model, tmp_path, sft_rows(tmp_path, 6), **(QUICK | {"epochs": 500}))
     process = spawned(forks, job)
-    until(lambda: isinstance(last(job), Step))
+    until(lambda: stepped(job))
     job.ask("cancel")
     process.join(60)
     ended = last(job)
@@ -148,7 +152,7 @@ def test_asked_by_the_system_to_end(forks: Any, tiny_model: Path, tmp_path: Path
     """A shutdown leaves a job to go on with."""
     job = job_of(tiny_model, tmp_path, sft_rows(tmp_path, 6), **(QUICK | {"epochs": 500}))
     process = spawned(forks, job)
-    until(lambda: isinstance(last(job), Step))
+    until(lambda: stepped(job))
     os.kill(process.pid, signal.SIGTERM)
     process.join(60)
     paused = last(job)

@@ -285,6 +285,8 @@ def _candidates(
     if "adapter" in overrides:
         adapter = str(find_adapter(overrides["adapter"]))
     base = replace(settings.engine_options(), quant=quant, adapter=adapter)
+    if (_text(saved, "way") or "").startswith("portable"):
+        base = replace(base, native="off")  # the last bits come out as they did
     free = overrides.get("device") or "auto"
     several = (
         replace(base, model=exact, device=wanted),
@@ -408,6 +410,9 @@ def _unmet(saved: Saved, info: "ModelInfo", told: Mapping[str, Any]) -> Iterator
             pass  # the same weights, by whatever name
         elif str(before) != str(now):
             yield f"The {title} was {_named(before)}, it is {_named(now)}."
+    ways = saved.engine.get("way"), told.get("way")
+    if all(ways) and ways[0] != ways[1]:
+        yield f"It was computed by {_named(ways[0])}, now by {_named(ways[1])}."
     seed, sampling = saved.engine.get("seed"), saved.sampling
     # Our own engine, which tells its number format, is greedy unless told otherwise.
     greedy = sampling.temperature == 0 or (sampling.temperature is None and bool(info.dtype))

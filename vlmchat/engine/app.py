@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -253,7 +253,7 @@ class EngineApp:
         events: AsyncIterator[Any] = answer if told else _without_progress(answer)
         usage = asked.stream_options is not None and asked.stream_options.include_usage
         name = asked.model or loaded.id
-        job = Job(name, loaded.provenance(), events, asked.stream, usage)
+        job = Job(name, loaded.provenance, events, asked.stream, usage)
         job.watch(request, cancel)
         return job
 
@@ -264,7 +264,7 @@ class Job:
     def __init__(
         self,
         model: str,
-        provenance: dict[str, Any],
+        provenance: Callable[[], dict[str, str]],
         events: AsyncIterator[Any],
         stream: bool,
         include_usage: bool,
@@ -338,7 +338,8 @@ class Job:
             await close()
 
     def _extras(self, answer: Any) -> dict[str, Any]:  # noqa: ANN401
-        provenance = {**self._provenance, **answer.remarks()}
+        # Asked now: an answer may begin with another way to compute than the one before it.
+        provenance = {**self._provenance(), **answer.remarks()}
         return {"timings": answer.timings.as_dict(), "vlmchat": provenance}
 
     def _chunk(

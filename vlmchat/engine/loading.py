@@ -111,13 +111,14 @@ class LoadedModel:
             "adapter": self.adapter,
             "device": self.hardware.device,
             "dtype": str(self.hardware.dtype).removeprefix("torch."),
+            "way": self.text.way,
         }
 
     def meta(self) -> dict[str, Any]:
         """Return the ``meta`` object of ``/v1/models``."""
         return {
             **self.provenance(),
-            "way": describe(self.text),
+            "way": describe(self.text),  # and why
             "title": self.folder.title,
             "notice": " ".join(filter(None, (self.folder.notice, self.remark))),
             "context": self.context,

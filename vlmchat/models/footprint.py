@@ -58,10 +58,7 @@ def choose_quantization(
     *,
     packed: bool = False,
 ) -> str:
-    """Return the quantization to load with: `wanted`, or for ``auto`` what is best and fits.
-
-    That is the finest; where the engine packs the weights itself it is 8 bits, at which a model
-    says the same several times as fast.
+    """Return the quantization to load with: `wanted`, or for ``auto`` the finest that fits.
 
     Args:
         footprint: of the model.
@@ -78,7 +75,7 @@ def choose_quantization(
     needs = {one: footprint.required(one, value_bytes, packed=packed) for one in choices}
     fitting = [one for one in choices if needs[one] <= available]
     if wanted == "auto" and fitting:
-        return next(one for one in fitting if one != "none" or not packed)
+        return fitting[0]
     if wanted in fitting:
         return wanted
     need = needs["4bit" if wanted == "auto" else wanted]

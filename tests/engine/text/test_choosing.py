@@ -51,8 +51,9 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 @pytest.fixture
-def compiler(monkeypatch: pytest.MonkeyPatch) -> Compiler:
+def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compiler:
     compiler = Compiler()
+    monkeypatch.setenv("VLMCHAT_NATIVE_DIR", str(tmp_path / "nothing-compiled"))
     monkeypatch.setattr(building, "compile_in_background", compiler)
     return compiler
 
@@ -103,18 +104,18 @@ def test_what_is_compiled_already_is_used_from_the_start(
     tiny_model: Path, compiler: Compiler, native: Found, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(building, "library", lambda: native)
-    loaded = load(tiny_model)
+    loaded = load(tiny_model, quant="8bit")
     assert own(loaded).way == "native 8-bit" and own(loaded).reason == "" and not compiler.asked
-    plain = load(tiny_model, native="off")
+    plain = load(tiny_model, quant="8bit", native="off")
     assert own(plain).way == "portable 8-bit" and not compiler.asked
     torch.testing.assert_close(logits(own(loaded)), logits(own(plain)), rtol=0.3, atol=0.3)
     assert loaded.meta()["way"] == "native 8-bit."
 
 
 def test_why_it_is_not_native_is_said(tiny_model: Path, compiler: Compiler) -> None:
-    off = load(tiny_model, native="off")
+    off = load(tiny_model, quant="8bit", native="off")
     assert describe(off.text) == "portable 8-bit. The native decode step is turned off."
-    loaded = load(tiny_model)
+    loaded = load(tiny_model, quant="8bit")
     compiler.ends(Found(reason="There is no compiler."))
     logits(own(loaded))
     assert describe(loaded.text) == "portable 8-bit. There is no compiler."
@@ -130,7 +131,7 @@ def test_what_the_step_does_not_know_stays_portable(
             raise UnsupportedModelError("It does not know this.")
 
     monkeypatch.setattr(choosing, "NativeText", Other)
-    loaded = load(tiny_model)
+    loaded = load(tiny_model, quant="8bit")
     compiler.ends(native)
     logits(own(loaded))
     assert describe(loaded.text) == "portable 8-bit. It does not know this."
@@ -151,7 +152,9 @@ def test_one_compiler_for_all_adapters(
     assert {one.text.way for one in models} == {"native float32"}
 
 
-def test_answers_go_on_while_the_step_comes(tiny_model: Path, native: Found) -> None:
+def test_answers_go_on_while_the_step_comes(
+    tiny_model: Path, native: Found, tmp_path: Path
+) -> None:
     """The real background thread, with answers all the while; none is disturbed."""
     done = threading.Event()
 
@@ -165,6 +168,7 @@ def test_answers_go_on_while_the_step_comes(tiny_model: Path, native: Found) -> 
         return thread
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLMCHAT_NATIVE_DIR", str(tmp_path))
         patch.setattr(building, "compile_in_background", compile_later)
         loaded = load(tiny_model, quant="none")
         said = {answer(loaded) for _ in range(3)}
