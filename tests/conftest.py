@@ -30,6 +30,17 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, {cores[int(worker[2:]) % len(cores)]})
 
 
+@pytest.fixture(autouse=True)
+def _ordinary_priority() -> Iterator[None]:
+    """Undo what SVT-AV1 does where it may: it has whoever encodes a film run before all others.
+
+    Engines and programs under test, which share the cores with the tests, would starve.
+    """
+    yield
+    if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Have all tests' homes share what is compiled: it takes five seconds."""
