@@ -12,6 +12,7 @@ import torch
 from tests.pictures import encoded
 from vlmchat.chat.messages import Media, Message, TextPart, user_message
 from vlmchat.engine.caching.caches import Caches
+from vlmchat.engine.cancelled import Check, unstopped
 from vlmchat.engine.events import Answer, Reading
 from vlmchat.engine.generate import generate
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
@@ -49,9 +50,11 @@ class Noting:
         embedded: torch.Tensor = self._text.embed(ids)
         return embedded
 
-    def prefill(self, embeddings: torch.Tensor, cache: Any) -> torch.Tensor:
+    def prefill(
+        self, embeddings: torch.Tensor, cache: Any, check: Check = unstopped
+    ) -> torch.Tensor:
         self.read += len(embeddings)
-        return self._noted(self._text.prefill(embeddings, cache))
+        return self._noted(self._text.prefill(embeddings, cache, check))
 
     def score(self, embeddings: torch.Tensor, cache: Any) -> torch.Tensor:
         return self._noted(self._text.score(embeddings, cache))

@@ -12,7 +12,7 @@ from vlmchat.engine.caching.features import PictureKey
 from vlmchat.engine.caching.prefixes import PlacedPicture, Tape
 from vlmchat.engine.events import Reading
 from vlmchat.engine.prompt import Prompt
-from vlmchat.engine.vision import TILES_AT_ONCE, encode_tiles, interruptible
+from vlmchat.engine.vision import TILES_AT_ONCE, encode_tiles
 
 if TYPE_CHECKING:
     from vlmchat.engine.loading import LoadedModel
@@ -83,8 +83,7 @@ class Reader:
             begin = self._tape.sure
             end = min(begin + at_once, len(ids))
             embedded = self._embedded(begin, end, features)
-            with interruptible(self._loaded.model.model.text_model.layers, self._check):
-                logits = self._tape.prefill(embedded)
+            logits = self._tape.prefill(embedded, self._check)
         self._tape.end = len(ids), logits.clone()
         return self._tape.end[1]
 

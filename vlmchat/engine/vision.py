@@ -5,7 +5,6 @@ the memory, and fall out of the cache on the way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from PIL import Image
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from vlmchat.engine.cancelled import interruptible
 from vlmchat.engine.pages import trim
 from vlmchat.engine.prompt import PlannedImage
 from vlmchat.engine.threads import threads
@@ -152,17 +152,3 @@ def _library_features(
             out = model.get_image_features(pixel_values=floats[None].to(model.device))
         pooled = out.pooler_output
         yield pooled if isinstance(pooled, torch.Tensor) else torch.cat(list(pooled))
-
-
-@contextmanager
-def interruptible(layers: Any, check: Callable[[], None]) -> Iterator[None]:  # noqa: ANN401
-    """Have `check` called before each of the library's layers, which may raise to stop there.
-
-    A way of our own to compute does not come by them; it is quick, and looks between chunks.
-    """
-    hooks = [layer.register_forward_pre_hook(lambda *_: check()) for layer in layers]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()

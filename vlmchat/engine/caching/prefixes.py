@@ -19,6 +19,7 @@ import torch
 
 from vlmchat.engine.caching.features import PictureKey
 from vlmchat.engine.caching.limits import MEBIBYTE
+from vlmchat.engine.cancelled import Check
 from vlmchat.engine.text.model import Cache, TextModel
 
 # Reading a token takes about as long as copying the keys and values of so many.
@@ -61,9 +62,9 @@ class Tape:
     sure: int = 0
     end: tuple[int, torch.Tensor] | None = None
 
-    def prefill(self, embeddings: torch.Tensor) -> torch.Tensor:
+    def prefill(self, embeddings: torch.Tensor, check: Check) -> torch.Tensor:
         """Read tokens that stand in `ids` behind those read; return the last logits."""
-        logits = self.text.prefill(embeddings, self.cache)
+        logits = self.text.prefill(embeddings, self.cache, check)
         self.sure = self.cache.length
         return logits
 

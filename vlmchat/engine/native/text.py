@@ -11,6 +11,7 @@ from ctypes import byref
 import torch
 from torch.nn import functional
 
+from vlmchat.engine.cancelled import Check, unstopped
 from vlmchat.engine.native.library import (
     LayerStruct,
     Library,
@@ -141,13 +142,16 @@ class NativeText:
         return self._embeddings.embed(ids)
 
     @torch.inference_mode()
-    def prefill(self, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
+    def prefill(
+        self, embeddings: torch.Tensor, cache: KVCache, check: Check = unstopped
+    ) -> torch.Tensor:
         """Read tokens and return the logits behind the last; see `TextModel`."""
         if len(embeddings) <= _FEW:
             for embedding in embeddings:
+                check()
                 self._read(embedding, cache)
             return self._logits.clone()
-        last = dense.read(self._dense, embeddings, cache)[-1]
+        last = dense.read(self._dense, embeddings, cache, check)[-1]
         logits = torch.empty(self.shape.vocab)
         return self._team.multiply(self._head, last.float().contiguous(), logits)
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from vlmchat.engine.cancelled import Check, unstopped
 from vlmchat.engine.native import building
 from vlmchat.engine.native.text import NativeText, UnsupportedModelError
 from vlmchat.engine.text.kv import KVCache
@@ -138,10 +139,12 @@ class OwnText:
         """Return the embeddings of tokens; see `TextModel`."""
         return self._embed(ids)
 
-    def prefill(self, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
+    def prefill(
+        self, embeddings: torch.Tensor, cache: KVCache, check: Check = unstopped
+    ) -> torch.Tensor:
         """Read tokens and return the logits behind the last; see `TextModel`."""
         self._ways.change()
-        return self._ways.now.prefill(embeddings, cache)
+        return self._ways.now.prefill(embeddings, cache, check)
 
     def score(self, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
         """Read tokens and return the logits behind each; see `TextModel`."""

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch.nn import functional
 
+from vlmchat.engine.cancelled import Check, unstopped
 from vlmchat.engine.text.kv import KVCache
 from vlmchat.engine.text.model import TextShape
 from vlmchat.engine.text.weights import TextWeights
@@ -59,30 +60,29 @@ class Layers(Protocol[M_co]):
 
 
 @torch.inference_mode()
-def prefill(weights: TextWeights, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
-    """Read tokens behind those in the cache and return the logits behind the last: (vocab,).
+def score(weights: TextWeights, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
+    """Read tokens as `read` does, and return the logits behind each: (tokens, vocab)."""
+    return functional.linear(read(weights, embeddings, cache), weights.head)
+
+
+def read(
+    weights: Layers[torch.Tensor],
+    embeddings: torch.Tensor,
+    cache: KVCache,
+    check: Check = unstopped,
+) -> torch.Tensor:
+    """Read tokens behind those in the cache, and return what the head is multiplied with.
 
     Args:
         weights: of the model; its layers are asked for one after the other.
         embeddings: of shape (tokens, hidden), at least one token.
         cache: in the dtype of the weights; grows by as many tokens.
-    """
-    return functional.linear(read(weights, embeddings, cache)[-1], weights.head)
-
-
-@torch.inference_mode()
-def score(weights: TextWeights, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
-    """Read tokens as `prefill` does, and return the logits behind each: (tokens, vocab)."""
-    return functional.linear(read(weights, embeddings, cache), weights.head)
-
-
-def read(weights: Layers[torch.Tensor], embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
-    """Read tokens as `prefill` does, and return what the head is multiplied with.
+        check: called before each layer; when it raises, the cache is as long as before.
 
     Returns:
         The normed hidden state of each token, of shape (tokens, hidden).
     """
-    return read_with(weights, functional.linear, embeddings, cache)
+    return read_with(weights, functional.linear, embeddings, cache, check)
 
 
 @torch.inference_mode()
@@ -91,14 +91,16 @@ def read_with(
     times: Callable[[torch.Tensor, M_co], torch.Tensor],
     embeddings: torch.Tensor,
     cache: KVCache,
+    check: Check = unstopped,
 ) -> torch.Tensor:
     """Read tokens as `read` does, with matrices of any kind.
 
     Args:
         weights: of the model.
         times: multiplies rows (tokens, inputs) with a matrix of a layer.
-        embeddings: see `prefill`.
+        embeddings: see `read`.
         cache: likewise.
+        check: likewise.
     """
     shape, dtype = weights.shape, cache.data.dtype
     hidden = embeddings.to(dtype)
@@ -110,6 +112,7 @@ def read_with(
     rotation = rotation_of(weights.cos[begin:end], weights.sin[begin:end], dtype)
     mask = _behind(begin, end, hidden.device)
     for index in range(shape.layers):
+        check()
         layer = weights.layer(index)
         block = cache.data[index, :, :, :end]
         normed = rms_norm(hidden, layer.input_norm, shape.eps)

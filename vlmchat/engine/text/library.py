@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from vlmchat.engine.cancelled import Check, interruptible, unstopped
 from vlmchat.engine.text.model import TextModel
 
 
@@ -81,18 +82,22 @@ class LibraryText:
         return embedded
 
     @torch.inference_mode()
-    def prefill(self, embeddings: torch.Tensor, cache: LibraryCache) -> torch.Tensor:
+    def prefill(
+        self, embeddings: torch.Tensor, cache: LibraryCache, check: Check = unstopped
+    ) -> torch.Tensor:
         """Read tokens; return the logits behind the last of them, of shape (vocab,)."""
-        return self._head(self._read(embeddings, cache)[-1:])[0]
+        with interruptible(self._model.model.text_model.layers, check):
+            return self._head(self._read(embeddings, cache)[-1:])[0]
 
     @torch.inference_mode()
     def score(self, embeddings: torch.Tensor, cache: LibraryCache) -> torch.Tensor:
         """Read tokens; return the logits behind each of them, of shape (tokens, vocab)."""
         return self._head(self._read(embeddings, cache))
 
+    @torch.inference_mode()
     def step(self, token: int, cache: LibraryCache) -> torch.Tensor:
         """Read one token; return the logits behind it, of shape (vocab,)."""
-        return self.prefill(self.embed([token]), cache)
+        return self._head(self._read(self.embed([token]), cache))[0]
 
     def _read(self, embeddings: torch.Tensor, cache: LibraryCache) -> torch.Tensor:
         """Return what the last layer makes of tokens, of shape (tokens, hidden)."""

@@ -6,6 +6,8 @@ from typing import Protocol, Self, TypeVar
 
 import torch
 
+from vlmchat.engine.cancelled import Check, unstopped
+
 
 @dataclass(frozen=True, slots=True)
 class TextShape:
@@ -68,12 +70,16 @@ class TextModel(Protocol[CacheT]):
     def embed(self, ids: Sequence[int]) -> torch.Tensor:
         """Return the embeddings of tokens, of shape (tokens, hidden) in the model's dtype."""
 
-    def prefill(self, embeddings: torch.Tensor, cache: CacheT) -> torch.Tensor:
+    def prefill(
+        self, embeddings: torch.Tensor, cache: CacheT, check: Check = unstopped
+    ) -> torch.Tensor:
         """Read tokens behind those in the cache.
 
         Args:
             embeddings: of shape (tokens, hidden), at least one token.
             cache: grows by as many tokens.
+            check: called before each layer. Where it raises, what the cache holds of these tokens
+                is anything: crop it.
 
         Returns:
             The logits behind the last token, of shape (vocab,).

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
+from vlmchat.engine.cancelled import Check, unstopped
 from vlmchat.engine.text import dense
 from vlmchat.engine.text.kv import KVCache
 from vlmchat.engine.text.packing import Matrix, Workspace, pack
@@ -111,9 +112,12 @@ class PortableText:
         return self._head.dense()
 
     @torch.inference_mode()
-    def prefill(self, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
+    def prefill(
+        self, embeddings: torch.Tensor, cache: KVCache, check: Check = unstopped
+    ) -> torch.Tensor:
         """Read tokens and return the logits behind the last; see `TextModel`."""
-        return self._head.one(dense.read_with(self, _times, embeddings, cache)[-1:])[0]
+        hidden = dense.read_with(self, _times, embeddings, cache, check)
+        return self._head.one(hidden[-1:])[0]
 
     @torch.inference_mode()
     def score(self, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
