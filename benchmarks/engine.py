@@ -258,8 +258,9 @@ def child(what: str, model: str, quant: str) -> float:
     """Do what `own_process` asks for."""
     kind, _, side = what.partition("-")
     options = LoadOptions(model, quant if side == "ours" else "none", "cpu")
-    size, detail = (LARGE, "high") if kind == "memory" else (SMALL, "low")
-    question = [asked(picture(*size, seed=1), detail)]  # type: ignore[arg-type]
+    size = LARGE if kind == "memory" else SMALL
+    detail: Detail = "high" if kind == "memory" else "low"
+    question = [asked(picture(*size, seed=1), detail)]
     most = 32 if kind == "memory" else 8
     engine: Any = (Ours if side == "ours" else Library)(options, lambda _: None)
     engine.ask(question, most)

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -119,11 +120,11 @@ def videos(runs: int, folder: Path) -> None:
     for suffix in ("mp4", "mkv"):
         path = repeated(short, folder / f"long.{suffix}", REPEATS)
         print(f"{SECONDS * REPEATS} s of H.264 {WIDTH} × {HEIGHT}, {suffix}:")
-        took = median_ms(51, lambda path=path: probe(path))  # type: ignore[misc]
+        took = median_ms(51, partial(probe, path))
         print(f"{took:9.2f} ms  (asked: 5 ms)  probe")
-        took = median_ms(runs, lambda path=path: sixteen(path))  # type: ignore[misc]
+        took = median_ms(runs, partial(sixteen, path))
         print(f"{took:9.0f} ms  sample 16 frames")
-        whole = median_ms(1, lambda path=path: decode_whole(path))  # type: ignore[misc]
+        whole = median_ms(1, partial(decode_whole, path))
         print(f"{whole:9.0f} ms  decode it whole")
         print(f"{whole / took:9.1f} ×   (asked: 5 ×)  faster")
         print(f"{growth(short, path):9.1f} MB  (asked: 60 MB)  more memory at the peak")

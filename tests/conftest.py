@@ -81,7 +81,10 @@ def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def slow_engine(
     slow_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EngineProcess]:
-    """Return a running engine that serves the slow model."""
+    """Return a running engine that serves the slow model, by the compiled step from the start."""
+    from vlmchat.engine.native import building  # loads torch, which few tests need
+
+    building.compile_in_background(lambda _: None).join()
     with EngineProcess(slow_model, tmp_path_factory.mktemp("slow-engine")) as process:
         process.wait_ready()
         yield process

@@ -118,6 +118,7 @@ def test_killed_chat_in_mid_answer_is_brought_back(model: Path, tmp_path: Path) 
     database.close()
 
 
+@pytest.mark.slow
 def test_failed_load_leaves_the_chat_usable(tmp_path: Path) -> None:
     with Terminal("--model", tmp_path, home=tmp_path / "home", columns=80, rows=24) as terminal:
         terminal.wait("config.json")

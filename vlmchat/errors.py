@@ -48,10 +48,27 @@ class EngineUnreachableError(EngineError):
     code = "engine_unreachable"
 
 
+class EngineBusyError(EngineError):
+    """The engine takes no more requests now, but may soon.
+
+    Attributes:
+        after: seconds to wait, as far as it said.
+    """
+
+    code = "engine_busy"
+    after: float = 0.0
+
+
 class NoAdaptersError(EngineError):
     """The engine cannot load adapters while it runs."""
 
     code = "no_adapters"
+
+
+class NotOurEngineError(EngineError):
+    """The engine lacks something that only this program's own engine does."""
+
+    code = "not_supported"
 
 
 class ContextOverflowError(UsageError):

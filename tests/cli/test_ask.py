@@ -59,6 +59,7 @@ def test_local_engine_answers(tiny_model: Path, tmp_path: Path) -> None:
     assert done.stdout.strip() and done.stderr == ""
 
 
+@pytest.mark.slow
 def test_json(tiny_model: Path, tmp_path: Path) -> None:
     photo = saved(tmp_path / "photo.jpg")
     options = ["--model", tiny_model, "--max-new-tokens", 5, "--temperature", 1, "--seed", 4]
@@ -96,6 +97,7 @@ def test_system_and_sampling_reach_the_engine() -> None:
     assert {name: body[name] for name in expected} == expected
 
 
+@pytest.mark.slow
 def test_address_and_model_of_the_configuration_belong_together(
     tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +170,7 @@ def test_nothing_listens() -> None:
     assert "does not answer" in refused(3, "ask", "--engine-url", "http://127.0.0.1:9/v1", "x")
 
 
+@pytest.mark.slow
 def test_unknown_model_and_bad_model_folders(tiny_model: Path, tmp_path: Path) -> None:
     assert "There is no model" in refused(3, "ask", "--model", "smolvlm-9b", "x")
     said = refused(3, "ask", "--model", "HuggingFaceTB/none", "x")
@@ -189,7 +192,8 @@ def test_answer_cut_by_the_engines_death_is_kept(tmp_path: Path) -> None:
     assert done.returncode == 3 and done.stdout == "one two ", done.stderr
 
 
-def test_reader_that_leaves_is_no_error(at: list[str]) -> None:
+def test_reader_that_leaves_is_no_error(slow_engine: EngineProcess) -> None:
+    at = ["--engine-url", slow_engine.url, "--api-key", TOKEN]
     child = subprocess.Popen(
         [*COMMAND, "ask", *at, "--max-new-tokens", "900", "Long."],
         stdout=subprocess.PIPE,
@@ -197,13 +201,15 @@ def test_reader_that_leaves_is_no_error(at: list[str]) -> None:
         stdin=subprocess.DEVNULL,
     )
     assert child.stdout and child.stderr
+    child.stdout.read(1)
     child.stdout.close()
     assert child.wait(30) == 141
     assert child.stderr.read() == b""
     child.stderr.close()
 
 
-def test_interrupt_ends_at_once(at: list[str]) -> None:
+def test_interrupt_ends_at_once(slow_engine: EngineProcess) -> None:
+    at = ["--engine-url", slow_engine.url, "--api-key", TOKEN]
     child = subprocess.Popen(
         [*COMMAND, "ask", *at, "--max-new-tokens", "900", "Long."],
         stdout=subprocess.PIPE,
@@ -245,6 +251,7 @@ def test_serve(tiny_model: Path, tmp_path: Path) -> None:
         child.stderr.close()
 
 
+@pytest.mark.slow
 def test_serve_refuses(tmp_path: Path) -> None:
     assert "--api-key" in refused(2, "serve", "--host", "0.0.0.0")
     done = run("serve", "--model", tmp_path, "--port", 0)

@@ -147,6 +147,7 @@ def test_export_to_a_file(store: Store, tmp_path: Path) -> None:
     assert "could not be written" in refused(3, "chats", "export", 1, "-o", missing)
 
 
+@pytest.mark.slow
 def test_export_to_standard_output(store: Store) -> None:
     out, err = done("export", "--all", "--format", "jsonl")
     rows = [json.loads(line) for line in out.splitlines()]

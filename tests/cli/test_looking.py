@@ -60,6 +60,7 @@ def test_the_engine_gets_the_frames_that_are_asked_for(clip: Path, fake: FakeEng
     assert [number_of(picture) for picture in turned] == [50, 80, 110, 140, 170]
 
 
+@pytest.mark.slow
 def test_what_a_local_model_gets_is_what_was_planned(
     tiny_model: Path, engine: EngineProcess, clip: Path, tmp_path: Path
 ) -> None:

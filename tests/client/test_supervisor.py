@@ -13,6 +13,7 @@ from vlmchat.client.supervisor import EngineOptions, LocalEngine
 from vlmchat.errors import EngineError, UsageError
 
 
+@pytest.mark.slow
 async def test_life_of_an_engine(slow_model: Path, tmp_path: Path) -> None:
     engine = LocalEngine(EngineOptions(str(slow_model)), tmp_path / "engine.log")
     await engine.start()
@@ -29,11 +30,11 @@ async def test_life_of_an_engine(slow_model: Path, tmp_path: Path) -> None:
             async for event in engine.client.chat(messages, Sampling(max_tokens=900)):
                 if isinstance(event, TextDelta):
                     pieces.append(event.text)
-                if len(pieces) == 1:
+                if len(pieces) == 3:
                     assert engine.pid is not None
                     os.kill(engine.pid, signal.SIGKILL)
         assert "was killed" in await asyncio.wait_for(engine.exited(), 5)
-        assert pieces and "listening" in engine.log_tail()
+        assert len(pieces) >= 3 and "listening" in engine.log_tail()
 
         await engine.start()
         await engine.wait_ready()
@@ -44,6 +45,7 @@ async def test_life_of_an_engine(slow_model: Path, tmp_path: Path) -> None:
     assert engine.pid is None
 
 
+@pytest.mark.slow
 async def test_closing_the_stream_cancels(slow_model: Path, tmp_path: Path) -> None:
     engine = LocalEngine(EngineOptions(str(slow_model)), tmp_path / "engine.log")
     await engine.start()

@@ -17,6 +17,7 @@ from vlmchat.engine.events import Answer, Reading
 from vlmchat.engine.generate import generate
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
 from vlmchat.engine.sampling import SamplingParams
+from vlmchat.engine.text.model import one_by_one
 from vlmchat.media.images import media_from_bytes
 from vlmchat.models.progress import ignore_progress
 
@@ -59,8 +60,18 @@ class Noting:
     def score(self, embeddings: torch.Tensor, cache: Any) -> torch.Tensor:
         return self._noted(self._text.score(embeddings, cache))
 
+    def watched(self, embeddings: torch.Tensor, cache: Any, watch: Any) -> torch.Tensor:
+        return self._noted(self._text.watched(embeddings, cache, watch))
+
     def step(self, token: int, cache: Any) -> torch.Tensor:
         return self._noted(self._text.step(token, cache))
+
+    @property
+    def together(self) -> int:
+        return 1
+
+    def steps(self, tokens: Sequence[int], caches: Sequence[Any]) -> torch.Tensor:
+        return one_by_one(self, tokens, caches)
 
     def _noted(self, logits: torch.Tensor) -> torch.Tensor:
         self.breaks_in -= 1

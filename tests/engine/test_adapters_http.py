@@ -106,6 +106,7 @@ def test_an_answer_keeps_its_adapter(served: EngineProcess, made: dict[str, Path
     assert rest[-1]["vlmchat"]["adapter"] == whole["vlmchat"]["adapter"]
 
 
+@pytest.mark.slow
 def test_the_adapter_it_began_with(tiny_model: Path, made: dict[str, Path], tmp_path: Path) -> None:
     with EngineProcess(tiny_model, tmp_path, "--adapter", str(made["birds"])) as engine:
         model = engine.wait_ready()["model"]

@@ -60,6 +60,15 @@ def test_stream_equals_whole(engine: EngineProcess) -> None:
     assert "usage" not in events[-3]
 
 
+def test_the_first_text_says_what_it_is_made_with(engine: EngineProcess) -> None:
+    question = "Say it."
+    told = [e["vlmchat"] for e in engine.stream(question, max_tokens=9) if e and "vlmchat" in e]
+    assert len(told) == 2 and told[0] == told[1]
+    assert told[0]["way"] and 0 <= told[0]["seed"] < 2**31
+    drawn = engine.stream(question, max_tokens=1, temperature=1.0)
+    assert next(e for e in drawn if e and "vlmchat" in e)["vlmchat"]["seed"] != told[0]["seed"]
+
+
 def test_detail_is_honoured(engine: EngineProcess) -> None:
     def tokens(detail: str) -> int:
         response = engine.chat([picture(encoded("PNG", 70, 70), detail), text("?")])
@@ -227,6 +236,7 @@ def test_hanging_up_frees_the_engine(engine: EngineProcess) -> None:
     assert time.perf_counter() - began < alone / 2
 
 
+@pytest.mark.slow
 def test_hanging_up_while_waiting(slow_engine: EngineProcess) -> None:
     """One who leaves the queue costs nothing."""
     engine = slow_engine

@@ -67,8 +67,8 @@ def image_processor(folder: Path) -> Any:
     return kind.from_pretrained(folder)
 
 
-def library_inputs(folder: Path, messages: list[Message]) -> Any:
-    """Return what the library's whole processor makes of `messages`."""
+def library_inputs(folder: Path, messages: list[Message], opened: bool = True) -> Any:
+    """Return what the library's whole processor makes of `messages`, an answer opened behind."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     processor = Idefics3Processor(
         image_processor(folder),
@@ -86,7 +86,7 @@ def library_inputs(folder: Path, messages: list[Message]) -> Any:
         }
         for m in messages
     ]
-    text = processor.apply_chat_template(rows, add_generation_prompt=True, tokenize=False)
+    text = processor.apply_chat_template(rows, add_generation_prompt=opened, tokenize=False)
     pictures = [Image.open(io.BytesIO(media.data)) for m in messages for media in m.media]
     return processor(text=[text], images=[pictures] if pictures else None, return_tensors="pt")
 

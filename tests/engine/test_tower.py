@@ -73,13 +73,29 @@ def test_8_bit_pixels_give_the_same_features(tiny_model: Path) -> None:
 
 def test_weights_are_not_held_twice(tiny_model: Path) -> None:
     model = load(tiny_model).model
-    Tower(model)
-    attention = model.model.vision_model.encoder.layers[0].self_attn
+    layer = model.model.vision_model.encoder.layers[0]
+    Tower(model, model.dtype)._computed(layer)
+    attention = layer.self_attn
     parts = [attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]
     assert len({part.untyped_storage().data_ptr() for part in parts}) == 1
-    again = Tower(model)._layers[0].qkv.weight
+    again = Tower(model, model.dtype)._computed(layer).qkv.weight
     assert again.data_ptr() == parts[0].data_ptr() and torch.equal(again, torch.cat(parts))
     assert all(isinstance(part, torch.nn.Parameter) for part in parts)
+
+
+def test_layers_are_converted_in_the_same_place(tiny_model: Path) -> None:
+    model = load(tiny_model).model
+    tower, layers = Tower(model, torch.float64), model.model.vision_model.encoder.layers
+    with torch.inference_mode():
+        first = tower._computed(layers[0])
+        places = [weight.data_ptr() for weight in first.tensors()]
+        second = tower._computed(layers[1])
+    assert [weight.data_ptr() for weight in second.tensors()] == places
+    attention = layers[1].self_attn
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+    assert torch.equal(second.qkv.weight, torch.cat([it.weight for it in projections]).double())
+    assert torch.equal(second.qkv.bias, torch.cat([it.bias for it in projections]).double())
+    assert torch.equal(second.fc2.weight, layers[1].mlp.fc2.weight.double())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for its mappings")

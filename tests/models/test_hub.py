@@ -88,6 +88,7 @@ def test_a_model_is_fetched_with_progress_and_without_pickles_and_code(
     )
 
 
+@pytest.mark.slow
 def test_a_broken_download_is_one_sentence_and_goes_on_later(
     repository: Path, tmp_path: Path
 ) -> None:

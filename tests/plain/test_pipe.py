@@ -171,7 +171,7 @@ def test_an_interrupt_stops_the_answer_only() -> None:
 
 
 def test_neither_textual_nor_torch_is_imported() -> None:
-    rooms = ("plain", "talk", "client", "store", "media", "chat")
+    rooms = ("plain", "talk", "evaluate", "client", "store", "media", "chat")
     imported = modules_after_importing(*(f"vlmchat.{room}" for room in rooms))
     assert {"vlmchat.plain.run", "vlmchat.talk.session"} <= imported
     assert not imported & {"textual", "textual_image", "rich", "torch", "transformers"}

@@ -12,6 +12,7 @@ from tests.films import film_file
 from tests.trainer.jobs import job_of, kto_rows, preference_rows, sft_rows
 from vlmchat.finetune.events import Ended, Error, Step, Validation, json_schema, read_events
 from vlmchat.finetune.job import Job
+from vlmchat.trainer import run as running
 from vlmchat.trainer.run import run
 
 MAKERS = {"sft": sft_rows, "dpo": preference_rows, "mpo": preference_rows, "kto": kto_rows}
@@ -66,6 +67,22 @@ def test_each_method_learns_from_every_kind_of_row(
     validator = Draft202012Validator(json_schema())
     for line in job.events_file.read_text().splitlines():
         validator.validate(json.loads(line))
+
+
+def test_halves_of_a_batch_are_the_batch(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine rows of all kinds, so that the last batch of each epoch is a single row."""
+    losses = []
+    for name, least in (("whole", 99), ("halved", 4)):
+        monkeypatch.setattr(running, "_HALVED", least)
+        folder = tmp_path / name
+        folder.mkdir()
+        settings = QUICK | {"batch": 4, "accumulation": 1}
+        job = job_of(tiny_model, folder, mixed("sft", folder)[:9], method="sft", **settings)
+        steps = [one for one in carried_out(job) if isinstance(one, Step)]
+        losses.append([one.loss for one in steps])
+    assert len(losses[0]) == 6 and losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_dpo_raises_the_margin(tiny_model: Path, tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def test_twenty_kills_change_nothing(forks: Any, tiny_model: Path, tmp_path: Pat
     assert any(one.from_step > 0 for one in starts)
 
 
+@pytest.mark.slow
 def test_pause_resume_and_stop(forks: Any, tiny_model: Path, tmp_path: Path) -> None:
     settings = QUICK | {"epochs": 500}
     job = job_of(tiny_model, tmp_path, sft_rows(tmp_path, 10), held_out=2, **settings)
@@ -137,6 +138,7 @@ def test_pause_resume_and_stop(forks: Any, tiny_model: Path, tmp_path: Path) -> 
     assert ended.best_step and (job.adapter / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_cancel_leaves_no_adapter(forks: Any, tiny_model: Path, tmp_path: Path) -> None:
     job = job_of(tiny_model, tmp_path, sft_rows(tmp_path, 6), **(QUICK | {"epochs": 500}))
     process = spawned(forks, job)

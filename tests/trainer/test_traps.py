@@ -267,6 +267,7 @@ def test_features_stand_for_pixels(base: Base, tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=5e-3)
 
 
+@pytest.mark.slow
 def test_each_picture_is_encoded_once(tiny_model: Path, tmp_path: Path) -> None:
     encoded: list[str] = []
     write = FeatureStore.encode
@@ -351,6 +352,7 @@ def test_two_processes_are_one_run(tiny_model: Path, tmp_path: Path) -> None:
     assert (job.adapter / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run(tiny_model: Path, tmp_path: Path) -> None:
     from vlmchat.trainer.run import run
 

@@ -70,6 +70,8 @@ CASES = {
     "export": "test_files.test_export",
     "import": "test_files.test_import",
     "judge": "test_judging.test_judged_side_by_side",
+    "why": "test_why.test_stepping_through_an_answer",
+    "eval": "test_eval.test_a_set_is_evaluated_while_the_chat_goes_on",
     "view": "test_viewer.test_the_view_command",
     "crop": "test_plan.test_the_crop_command",
     "gallery": "test_gallery.test_from_the_store_by_command",
@@ -126,6 +128,8 @@ OTHER_REASONS = {
     "gallery": "test_gallery.test_without_a_store",
     "watch": "test_watch.test_a_model_without_eyes_watches_nothing",
     "finetune": "test_finetune_steps.test_a_model_elsewhere_is_not_tuned",
+    "detail": "test_elsewhere.test_what_a_server_does_not_know_is_greyed",
+    "why": "test_why.test_a_server_that_cannot_tell",
 }
 
 

@@ -42,6 +42,7 @@ with open(file, "a") as stream:
 """
 
 
+@pytest.mark.slow
 def test_in_a_real_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     editor = tmp_path / "my editor.py"
     editor.write_text(_EDITOR)

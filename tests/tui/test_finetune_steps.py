@@ -116,6 +116,7 @@ async def test_the_data_is_shown_with_what_is_left_out(
         await chat.until(lambda: len(chat.app.screen_stack) == 1)
 
 
+@pytest.mark.slow
 async def test_files_outside_are_asked_about(log: Path, tiny_model: Path, tmp_path: Path) -> None:
     for name in ("x", "y", "z"):
         (tmp_path / name).mkdir()
@@ -284,6 +285,7 @@ async def test_a_job_runs_and_its_result_is_used(
         assert len(list_adapters()) == 1 and "tuning" not in chat.text().splitlines()[-2]
 
 
+@pytest.mark.slow
 async def test_stopping_keeps_the_best_and_cancelling_is_asked(
     log: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,6 +357,7 @@ async def test_a_job_outlives_the_chat_and_is_found(
         assert not any("is done" in note for note in chat.notices())
 
 
+@pytest.mark.slow
 async def test_a_killed_job_goes_on_and_jobs_are_deleted(
     log: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,9 @@ import typer
 from vlmchat.cli import looking, options
 from vlmchat.cli.endings import quiet_endings
 from vlmchat.cli.overrides import engine_overrides, given
-from vlmchat.errors import UsageError
+from vlmchat.cli.why import check_engine, check_why
+from vlmchat.cli.why import why as looked
+from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -69,15 +71,15 @@ def ask(
     ] = None,
     engine_url: options.EngineUrl = None,
     api_key: options.ApiKey = None,
+    why: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Save where on the pictures the model looked."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask one question and print the answer."""
     from vlmchat.media.choosing import wishes
 
-    if engine_url and (quant or device or adapter or threads or native):
-        raise UsageError(
-            "--quant, --device, --adapter, --threads and --native are for the local engine only."
-        )
     overrides = {
         "engine": engine_overrides(
             model=model,
@@ -97,9 +99,11 @@ def ask(
         "chat": given(system=system),
     }
     wished = wishes(fps, max_frames, start, end, frames, detail, crop)
+    if why is not None:
+        check_why(why, len(attach or []))
     with quiet_endings():
         question = _question(_question_text(prompt), attach or [], wished, overrides)
-        raise typer.Exit(asyncio.run(_ask(question, as_json)))
+        raise typer.Exit(asyncio.run(_ask(question, as_json, why)))
 
 
 def _question(
@@ -152,24 +156,42 @@ def _question_text(prompt: str | None) -> str:
     return text
 
 
-async def _ask(question: Question, as_json: bool) -> int:
+async def _ask(question: Question, as_json: bool, why: Path | None) -> int:
     from vlmchat.cli.asking import Reply, engine, stream
 
     reply, asking = Reply(), question.asking
+    shown: dict[str, Any] = {}
+    problem: VlmchatError | None = None
     async with engine(asking) as (client, info, model):
+        if why is not None:
+            await check_engine(client)
         await stream(
             *(client, question.messages, asking.sampling, model, reply),
             quiet=as_json,
             videos=info.video,
         )
+        text = "".join(reply.pieces)
+        if not as_json:
+            print("" if text.endswith("\n") else "\n", end="", flush=True)
+        if why is not None:
+            try:
+                found, sentence = await looked(
+                    *(client, question.messages, text, model, why), videos=info.video
+                )
+            except VlmchatError as error:  # the answer shall not be lost for that
+                problem = error
+                shown = {"why": {"error": str(error)}}
+            else:
+                shown = {"why": {**found.as_json(), "sentence": sentence, "saved": str(why)}}
+                if not as_json:
+                    print(visible_line(sentence), file=sys.stderr)
     if as_json:
         row = reply.as_json(info) | {"sent": await asyncio.to_thread(_sent, question, info)}
-        print(json.dumps(row, ensure_ascii=False))
-    else:
-        text = "".join(reply.pieces)
-        print("" if text.endswith("\n") else "\n", end="", flush=True)
-        if reply.finished and reply.finished.finish_reason == "length":
-            _say("The answer was cut off at the most tokens allowed (--max-new-tokens).")
+        print(json.dumps(row | shown, ensure_ascii=False))
+    elif reply.finished and reply.finished.finish_reason == "length":
+        _say("The answer was cut off at the most tokens allowed (--max-new-tokens).")
+    if problem is not None:
+        raise problem
     return 0
 
 

@@ -105,12 +105,13 @@ async def stream(
     Raises:
         VlmchatError: it was refused, or broke off.
     """
-    from vlmchat.client.protocol import TextDelta
+    from vlmchat.client.protocol import Finished, TextDelta
 
     began = time.perf_counter()
     async for event in client.chat(messages, sampling, model, videos=videos):
-        if not isinstance(event, TextDelta):
+        if isinstance(event, Finished):
             reply.finished = event
+        if not isinstance(event, TextDelta):
             continue
         if not reply.pieces:
             reply.first_token_ms = (time.perf_counter() - began) * 1000

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from vlmchat.errors import UsageError
+
 
 def given(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever options hold
     """Return the options that were given."""
@@ -23,7 +25,14 @@ def engine_overrides(
 
     Address and model of the configuration belong together: whoever names one of them here and now
     does not mean the other of there.
+
+    Raises:
+        UsageError: an engine elsewhere is named, and how a local one is to run.
     """
+    if url and (quant or device or adapter or threads or native):
+        raise UsageError(
+            "--quant, --device, --adapter, --threads and --native are for the local engine only."
+        )
     overrides = given(model=model, quant=quant, device=device, adapter=adapter)
     overrides |= given(threads=threads, native=native, url=url, api_key=api_key)
     if url:

@@ -9,10 +9,13 @@ from vlmchat import __version__
 from vlmchat.cli import (
     adapters,
     ask,
+    batch,
     bench,
     chats,
     demo_pictures,
     doctor,
+    evaluate,
+    find,
     finetune,
     inspect,
     models,
@@ -20,6 +23,7 @@ from vlmchat.cli import (
     prompts,
     replay,
     serve,
+    synth,
     watch,
 )
 from vlmchat.cli.chat import run_chat
@@ -96,13 +100,17 @@ def build() -> typer.Typer:
     app.callback(invoke_without_command=True)(chat)
     for module in (
         ask,
+        batch,
         inspect,
         watch,
+        find,
         chats,
         prompts,
         replay,
         finetune,
+        evaluate,
         serve,
+        synth,
         models,
         adapters,
         demo_pictures,

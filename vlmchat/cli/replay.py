@@ -350,7 +350,7 @@ async def _engine(where: Where) -> "AsyncIterator[tuple[EngineClient, ModelInfo,
 
 async def _replay(saved: Saved, where: Where, *, quiet: bool) -> Verdict:
     """Ask, print what comes, and compare; an answer that was stopped is stopped there too."""
-    from vlmchat.client.protocol import Finished, TextDelta
+    from vlmchat.client.protocol import TextDelta
 
     text, told = saved.prefix, {}
     if not quiet:
@@ -365,14 +365,14 @@ async def _replay(saved: Saved, where: Where, *, quiet: bool) -> Verdict:
         )
         async with contextlib.aclosing(stream) as events:
             async for event in events:
-                if isinstance(event, TextDelta):
-                    text += event.text
-                    if not quiet:
-                        _print(event.text)
-                    if not saved.whole and len(text) >= len(saved.text):
-                        break
-                elif isinstance(event, Finished):
+                if not isinstance(event, TextDelta):
                     told = event.provenance
+                    continue
+                text += event.text
+                if not quiet:
+                    _print(event.text)
+                if not saved.whole and len(text) >= len(saved.text):
+                    break
     compared = text if saved.whole else text[: len(saved.text)]
     verdict = Verdict(saved, text, _first_difference(saved.text, compared), info)
     verdict.unmet = list(_unmet(saved, info, told))

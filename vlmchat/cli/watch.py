@@ -87,10 +87,6 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON row a question.")] = False,
 ) -> None:
     """Ask about what a camera, a stream or a film shows, every few seconds."""
-    if engine_url and (quant or device or adapter or threads or native):
-        raise UsageError(
-            "--quant, --device, --adapter, --threads and --native are for the local engine only."
-        )
     if not prompt.strip():
         raise UsageError("There is no question: leave it out to have each frame described.")
     engine = engine_overrides(

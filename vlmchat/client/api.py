@@ -1,35 +1,52 @@
 """The asynchronous client of an OpenAI-compatible engine."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import httpx2 as httpx
 
-from vlmchat.chat.messages import Message
+from vlmchat.chat.messages import Detail, Message
 from vlmchat.chat.openai import to_openai
 from vlmchat.client.body import request_body
+from vlmchat.client.dialects import (
+    OURS,
+    QUESTIONS,
+    models_of,
+    standard_details,
+    told,
+)
+from vlmchat.client.evidence import EVERYTHING, Evidence, Wanted
 from vlmchat.client.protocol import (
     OWN_FIELDS,
+    Begun,
     EngineStatus,
     Finished,
     LoadedAdapter,
     ModelInfo,
     Reading,
     Sampling,
+    Score,
     StreamEvent,
     TextDelta,
     Usage,
 )
+from vlmchat.client.replies import garbage, json_of, reason, said_in
 from vlmchat.client.sse import json_events
-from vlmchat.errors import EngineError, EngineUnreachableError, NoAdaptersError, UsageError
+from vlmchat.errors import (
+    EngineError,
+    EngineUnreachableError,
+    NoAdaptersError,
+    NotOurEngineError,
+    UsageError,
+)
 from vlmchat.text import visible_line
 
 # Reading may take as long as a prefill on a slow machine; connecting may not.
 _TIMEOUT = httpx.Timeout(10.0, read=None)
-_EXCERPT = 200
 
 
 def _wire_messages(messages: list[Message], videos: bool) -> list[dict[str, Any]]:
@@ -65,6 +82,7 @@ class EngineClient:
             ) from None
         # Fields of requests that the engine knows beside the standard's; unknown at first.
         self._extensions: frozenset[str] | None = None
+        self._foreign = False
 
     async def __aenter__(self) -> Self:
         """Return the client itself."""
@@ -85,7 +103,7 @@ class EngineClient:
         except httpx.TransportError as error:
             raise EngineUnreachableError(
                 f"The engine at {visible_line(self.root)} does not answer "
-                f"({_reason(error)}): check the address, or start it."
+                f"({reason(error)}): check the address, or start it."
             ) from error
         except httpx.InvalidURL as error:
             raise UsageError(
@@ -100,12 +118,26 @@ class EngineClient:
         """
         async with self._reaching():
             response = await self._http.get("/v1/models", timeout=10.0)
-        body = self._json(response)
+        body = json_of(response, self.root)
         rows = body.get("data")
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise self._garbage(response)
+            raise garbage(response, self.root)
         self._extensions = frozenset(name for row in rows for name in _extensions(row))
-        return [ModelInfo.from_json(row) for row in rows]
+        found = models_of(body)
+        self._foreign = any(model.server not in ("", OURS) for model in found)
+        return found
+
+    async def more(self, model: ModelInfo) -> ModelInfo:
+        """Return `model` with what its server tells in a way of its own, where it has one."""
+        method, path, named = QUESTIONS.get(model.server, ("", "", ""))
+        if not path:
+            return model
+        body = {named: model.id} if named else None
+        try:
+            response = await self._http.request(method, path, json=body, timeout=10.0)
+            return told(model, response.json() if response.status_code == 200 else None)
+        except (httpx.HTTPError, ValueError):
+            return model  # what is not known is tried
 
     async def status(self) -> EngineStatus:
         """Return the state of a vlmchat engine (``GET /health``).
@@ -116,7 +148,7 @@ class EngineClient:
         async with self._reaching():
             response = await self._http.get("/health", timeout=10.0)
         if response.status_code not in (200, 503):
-            self._json(response)
+            json_of(response, self.root)
         try:
             body = response.json()
             model = ModelInfo.from_json(body["model"]) if body.get("model") else None
@@ -126,7 +158,7 @@ class EngineClient:
                 body["stage"], body["text"], int(body["done"]), int(body["total"]), model
             )
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise self._garbage(response) from None
+            raise garbage(response, self.root) from None
 
     async def chat(
         self,
@@ -151,16 +183,18 @@ class EngineClient:
         (``continue_final_message``, which vLLM and this program's own engine know). With `videos`
         the model is told of videos in SmolVLM2's own words.
 
-        Yields `TextDelta` as text arrives and one `Finished` at the end. Closing the iterator
+        Yields `Begun` if the engine says with what it answers, `TextDelta` as text arrives and
+        one `Finished` at the end. Closing the iterator
         hangs up, which cancels the generation.
 
         Raises:
             UsageError: the engine refused the request (HTTP 400, 413, 422), in its own words.
             EngineError: unreachable, refused, broken off, or not the protocol.
         """
+        # Pictures may have to be read from the disk, and many of them are slow to encode.
+        rows = await asyncio.to_thread(_wire_messages, list(messages), videos)
         body: dict[str, Any] = {
-            # Pictures may have to be read from the disk, and many of them are slow to encode.
-            "messages": await asyncio.to_thread(_wire_messages, list(messages), videos),
+            "messages": standard_details(rows) if self._foreign else rows,
             "stream": True,
             "stream_options": {"include_usage": True},
             **await self._known_fields(sampling, progress is not None),
@@ -182,10 +216,13 @@ class EngineClient:
         ):
             if response.status_code != 200:
                 await response.aread()
-                self._json(response)
+                json_of(response, self.root)
             if "text/event-stream" not in response.headers.get("content-type", ""):
                 await response.aread()
-                raise self._garbage(response)
+                with contextlib.suppress(ValueError):
+                    if said := said_in(response.json()):  # LM Studio's, with HTTP 200
+                        raise EngineError(said)
+                raise garbage(response, self.root)
             async for event in self._events(response, progress):
                 yield event
 
@@ -205,6 +242,109 @@ class EngineClient:
             if not row.parent:
                 return row.id
         return ""
+
+    # What only this program's engine does ---------------------------------------------------------
+
+    async def score(
+        self,
+        messages: Iterable[Message],
+        continuations: Sequence[str],
+        *,
+        detail: Detail | None = None,
+        model: str = "",
+        videos: bool = False,
+    ) -> list[Score]:
+        """Return how likely each of some answers to `messages` is (``POST /v1/score``).
+
+        Args:
+            messages: the conversation up to where an answer begins.
+            continuations: answers, none of them empty.
+            detail: how finely to look at all pictures, in place of what each of them says.
+            model: or adapter; by default what the engine answers with.
+            videos: see `chat`.
+
+        Raises:
+            NotOurEngineError: the engine cannot do this.
+            UsageError: it refused the request, in its own words.
+            EngineError: unreachable, broken off, or not the protocol.
+        """
+        body: dict[str, Any] = {
+            "messages": await asyncio.to_thread(_wire_messages, list(messages), videos),
+            "continuations": list(continuations),
+        }
+        if detail is not None:
+            body["detail"] = str(detail)
+        if model:
+            body["model"] = model
+        answer = await self._own_route("score", body, "say how likely given answers are")
+        try:
+            rows = sorted(answer["data"], key=lambda row: int(row["index"]))
+            found = [
+                Score(float(row["logprob"]), int(row["tokens"]), tuple(row["token_logprobs"]))
+                for row in rows
+            ]
+        except (ValueError, KeyError, TypeError):
+            raise self._not_ours("say how likely given answers are") from None
+        if len(found) != len(body["continuations"]):
+            raise self._not_ours("say how likely given answers are")
+        return found
+
+    async def is_ours(self) -> bool:
+        """Return whether this program's own engine answers.
+
+        Raises:
+            EngineError: unreachable, or not an OpenAI-compatible answer.
+        """
+        if self._extensions is None:
+            await self.models()
+        return bool(self._extensions)
+
+    async def evidence(
+        self, messages: Iterable[Message], wanted: Wanted = EVERYTHING, *, videos: bool = False
+    ) -> Evidence:
+        """Return where the answer, the last message, looked (``POST /v1/evidence``).
+
+        Raises as `score`.
+        """
+        what = "say where an answer looked"
+        sent = await asyncio.to_thread(_wire_messages, list(messages), videos)
+        answer = await self._own_route("evidence", {"messages": sent, **wanted.fields()}, what)
+        try:
+            return Evidence.from_json(answer)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise self._not_ours(what) from None
+
+    async def _own_route(self, route: str, body: dict[str, Any], what: str) -> dict[str, Any]:
+        """Return the answer of a route that other engines lack.
+
+        Args:
+            route: below ``/v1/``.
+            body: of the request, with ``messages``.
+            what: it does, as what an engine cannot.
+
+        Raises:
+            NotOurEngineError: the engine has no such route, or another by this name.
+            UsageError: it refused the request, in its own words.
+            EngineError: unreachable, broken off, or not the protocol.
+        """
+        async with self._reaching():
+            response = await self._http.post(
+                f"/v1/{route}",
+                content=await asyncio.to_thread(request_body, body),
+                headers={"Content-Type": "application/json"},
+            )
+        # vLLM has a route of the same name as one of ours that wants other fields.
+        if response.status_code in (404, 405) or (
+            response.status_code in (400, 422, 501) and not await self.is_ours()
+        ):
+            raise self._not_ours(what)
+        return json_of(response, self.root)
+
+    def _not_ours(self, what: str) -> NotOurEngineError:
+        return NotOurEngineError(
+            f"The engine at {visible_line(self.root)} cannot {what}: this needs vlmchat's own "
+            "engine, so leave out --engine-url."
+        )
 
     # Adapters -----------------------------------------------------------------------------------
 
@@ -248,15 +388,16 @@ class EngineClient:
         async with self._reaching():
             response = await self._http.post(f"/v1/{route}", json=body)
         try:
-            said = _error_text(response.json())
+            said = said_in(response.json())
         except ValueError:
             said = ""
-        if response.status_code in (404, 405, 501) and not said:
+        nowhere = response.status_code in (404, 405, 501) and not said
+        if nowhere or (response.status_code == 200 and said):  # as LM Studio says it
             raise NoAdaptersError(
                 f"The engine at {visible_line(self.root)} cannot change adapters while it runs."
             )
         if response.status_code != 200:
-            self._json(response)
+            json_of(response, self.root)
         return response
 
     async def _events(
@@ -271,12 +412,15 @@ class EngineClient:
                 finished = True
                 break
             if not isinstance(data, dict):
-                raise self._garbage(response)
+                raise garbage(response, self.root)
             if "error" in data:
-                raise EngineError(_error_text(data) or "The engine failed while answering.")
+                raise EngineError(said_in(data) or "The engine failed while answering.")
             usage = _usage(data) or usage
             timings = data.get("timings") or timings
-            provenance = data.get("vlmchat") or provenance
+            if isinstance(told := data.get("vlmchat"), dict):
+                if not provenance:
+                    yield Begun(told)
+                provenance = told
             if progress and (reading := Reading.from_json(data.get("prompt_progress"))):
                 progress(reading)
             for choice in data.get("choices") or ():
@@ -287,53 +431,6 @@ class EngineClient:
         if not finished and not reason:
             raise EngineError("The engine stopped in mid-answer: what arrived is kept.")
         yield Finished(reason or "stop", usage, dict(timings), dict(provenance))
-
-    def _json(self, response: httpx.Response) -> dict[str, Any]:
-        """Return the JSON object of a good answer; raise what a bad one means."""
-        code = response.status_code
-        try:
-            body = response.json()
-        except ValueError:
-            body = None
-        said = _error_text(body)
-        where = visible_line(self.root)
-        if code in (401, 403):
-            raise EngineError(
-                f"The engine at {where} refused the key (HTTP {code}): give the right one."
-            )
-        if code == 404 and not said:
-            raise EngineError(
-                f"The server at {where} has no chat-completions API (HTTP 404): "
-                "check the address; it usually ends in /v1."
-            )
-        if code in (400, 404, 413, 422):
-            raise UsageError(said or f"The engine at {where} refused the request (HTTP {code}).")
-        if code != 200:
-            detail = f": {said}" if said else "."
-            raise EngineError(f"The engine at {where} failed (HTTP {code}){detail}")
-        if not isinstance(body, dict):
-            raise self._garbage(response)
-        return body
-
-    def _garbage(self, response: httpx.Response) -> EngineError:
-        excerpt = visible_line(response.text[:_EXCERPT]).strip()
-        return EngineError(
-            f"The server at {visible_line(self.root)} does not speak the chat-completions API "
-            f"(it answered “{excerpt or 'nothing'}”): check the address."
-        )
-
-
-def _reason(error: Exception) -> str:
-    return visible_line(str(error)).strip().rstrip(".") or type(error).__name__
-
-
-def _error_text(body: object) -> str:
-    if not isinstance(body, dict):
-        return ""
-    error = body.get("error")
-    if isinstance(error, dict):
-        error = error.get("message")
-    return visible_line(error) if isinstance(error, str) else ""
 
 
 def _extensions(row: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def request_body(body: dict[str, Any]) -> bytes:
-    """Return a chat-completions request as JSON.
+    """Return a request as JSON.
 
     Pictures are put in afterwards: their ``data:`` URLs hold nothing that JSON escapes, and looking
     for it in megabytes takes longer than to send them.
@@ -23,6 +23,8 @@ def request_body(body: dict[str, Any]) -> bytes:
         urls.append(url)
         return {**part, "image_url": {**picture, "url": f"{mark}{len(urls) - 1}."}}
 
+    if "messages" not in body:
+        return json.dumps(body).encode()
     messages = [
         {**row, "content": [marked(part) for part in row["content"]]}
         if isinstance(row.get("content"), list)

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 from vlmchat.media.tiles import ProcessorSpec
 
 # Fields of a request that only engines take which name them in ``/v1/models``.
-OWN_FIELDS = frozenset({"repeat_guard", "prompt_lookup", "when_full"})
+OWN_FIELDS = frozenset({"repeat_guard", "prompt_lookup", "when_full", "priority"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +14,9 @@ class Sampling:
     """Sampling parameters; ``None`` leaves a parameter to the engine.
 
     Names and meanings are those of the chat-completions API, and of vLLM's extensions to it for
-    ``top_k``, ``min_p`` and ``repetition_penalty``. The last three are this program's own
-    (`OWN_FIELDS`): they go to engines only that say they know them.
+    ``top_k``, ``min_p`` and ``repetition_penalty``. The last four are this program's own, or not
+    for every engine (`OWN_FIELDS`): they go to those only that say they know them. Of requests
+    that wait, an engine answers those of the lowest ``priority`` first.
     """
 
     temperature: float | None = None
@@ -29,6 +30,7 @@ class Sampling:
     repeat_guard: bool = False
     prompt_lookup: bool = False
     when_full: str | None = None
+    priority: int | None = None
 
     def with_set(self, other: "Sampling") -> "Sampling":
         """Return these parameters with those instead that are set in `other`."""
@@ -53,6 +55,17 @@ class TextDelta:
     """A piece of the answer."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The first text of an answer is there; from engines that say what they answer with.
+
+    Attributes:
+        provenance: as of `Finished`, as far as it is known now.
+    """
+
+    provenance: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +116,26 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Score:
+    """How likely a given answer is.
+
+    Attributes:
+        logprob: natural logarithm of the probability of all its tokens, its end among them.
+        tokens: how many they are.
+        token_logprobs: of each of them.
+    """
+
+    logprob: float
+    tokens: int
+    token_logprobs: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The logarithm for a token, which long answers and short ones can be compared by."""
+        return self.logprob / self.tokens
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The end of an answer.
 
@@ -120,7 +153,7 @@ class Finished:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-StreamEvent: TypeAlias = TextDelta | Finished
+StreamEvent: TypeAlias = Begun | TextDelta | Finished
 
 EngineStage: TypeAlias = Literal[
     "starting", "downloading", "converting", "loading", "quantizing", "ready", "failed", "unloaded"
@@ -140,6 +173,7 @@ class ModelInfo:
         processor: how it cuts pictures, if it says so: what they cost is reckoned from that.
         video: whether the model has learned videos.
         parent: of an adapter, the model that it is laid over.
+        server: the program that serves it, by its name; empty where it does not say.
     """
 
     id: str
@@ -155,12 +189,13 @@ class ModelInfo:
     processor: ProcessorSpec | None = None
     video: bool = False
     parent: str = ""
+    server: str = ""
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "ModelInfo":
         """Build from one row of ``/v1/models``; unknown engines give only an ``id``."""
         meta = row.get("meta")
-        known = {item.name for item in fields(cls)} - {"id", "title", "parent"}
+        known = {item.name for item in fields(cls)} - {"id", "title", "parent", "server"}
         extra = {k: v for k, v in meta.items() if k in known} if isinstance(meta, dict) else {}
         if "processor" in extra:
             extra["processor"] = ProcessorSpec.from_row(extra["processor"])

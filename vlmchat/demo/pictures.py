@@ -156,8 +156,8 @@ SCENES: tuple[Sample, ...] = (
     ),
     _scene(
         "ring-and-star.png",
-        "What shape is purple?",
-        "The purple shape is a ring.",
+        "What shape is yellow?",
+        "The yellow shape is a star.",
         Shape("ring", "purple", 80, 80, 36),
         Shape("star", "yellow", 170, 165, 36),
     ),

@@ -11,8 +11,8 @@ files, the adapter is merged into what it changes, and the result is packed as t
 
 import hashlib
 import json
-import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,8 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from vlmchat.engine.own import Embedding
-from vlmchat.engine.text.choosing import OwnText
-from vlmchat.engine.text.library import library_text
+from vlmchat.engine.text.choosing import OwnText, modules_text
 from vlmchat.engine.text.model import TextModel
 from vlmchat.engine.text.weights import ModelWeights, TextWeights
 from vlmchat.engine.weights import load_weights, strip
@@ -37,8 +36,6 @@ from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
     from vlmchat.engine.loading import LoadedModel
-
-log = logging.getLogger(__name__)
 
 _TEXT = re.compile(r"\b(text_model|lm_head)\b")
 _Module = TypeVar("_Module", bound=torch.nn.Module)
@@ -80,11 +77,12 @@ def wear(base: "LoadedModel", name: str, path: Path) -> "LoadedModel":
         builder = builder.behind(_lay_prompt(model, weights, shown))
         text = _behind(base.text, model)
     elif not len(base.model.model.text_model.layers):
-        model, text = _merged(base, _Adapter(path, weights, shown))
+        model, text, slow = _merged(base, _Adapter(path, weights, shown))
+        remark = " ".join(filter(None, (remark, slow)))
     else:
         model = view_of(base.model)
         _lay_layers(model, path, weights, shown)
-        text = library_text(model)
+        text = modules_text(model)
     digest = hashlib.sha256(data).hexdigest()[:DIGITS]
     return replace(
         base,
@@ -264,8 +262,10 @@ class _Adapter:
     name: str
 
 
-def _merged(base: "LoadedModel", adapter: _Adapter) -> tuple[Any, TextModel[Any]]:
+def _merged(base: "LoadedModel", adapter: _Adapter) -> tuple[Any, TextModel[Any], str]:
     """Return the base's model with the adapter merged in, stripped, and its text model.
+
+    And a sentence, if the adapter cannot be merged, and so is answered with in a slower way.
 
     Raises:
         ModelError: the adapter does not fit.
@@ -274,11 +274,14 @@ def _merged(base: "LoadedModel", adapter: _Adapter) -> tuple[Any, TextModel[Any]
         seen = view_of(base.model)  # the text model stays the base's
         _lay_layers(seen, adapter.path, adapter.weights, adapter.name)
         merge_layers(seen)
-        return seen, base.text
+        return seen, base.text, ""
     first = _dense(base, adapter)
     if (left := unmerged(first)) is not None:
-        log.warning("the adapter's %s cannot be merged: it is run by transformers", left)
-        return first, library_text(first)
+        return (
+            *(first, modules_text(first)),
+            f"The adapter “{adapter.name}” cannot be merged into its base ({_layer(left)}), so it "
+            "answers by transformers, which is slower.",
+        )
 
     def source() -> TextWeights:
         # For the first time as it is at hand, later from the files again.
@@ -287,7 +290,7 @@ def _merged(base: "LoadedModel", adapter: _Adapter) -> tuple[Any, TextModel[Any]
 
     own = OwnText(source, Embedding(first), base.quantization, native=base.native != "off")
     strip(first)
-    return first, own
+    return first, own, ""
 
 
 def _dense(base: "LoadedModel", adapter: _Adapter) -> Any:  # noqa: ANN401
@@ -323,12 +326,27 @@ def merge_layers(model: torch.nn.Module) -> None:
         else:
             plain = layer.get_base_layer()
             kept = dict(plain.named_parameters(recurse=False))
-            for name, value in kept.items():  # the view's own from here on
-                setattr(plain, name, _constant(value.detach().float()))
-            layer.merge(safe_merge=True)
-            for name, value in kept.items():
-                setattr(plain, name, _constant(getattr(plain, name).detach().to(value.dtype)))
+            for name, value in merged_layer(layer, kept).items():
+                setattr(plain, name, _constant(value.to(kept[name].dtype)))
         model.set_submodule(key, plain)
+
+
+def merged_layer(layer: Any, values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:  # noqa: ANN401 - PEFT's kinds share no typed base
+    """Return the parameters of a layer with the adapter merged into them, in float32.
+
+    Args:
+        layer: of PEFT's, in a view that nobody else has; its base is put back as it was.
+        values: what to merge into, by the names of the base's parameters.
+    """
+    plain = layer.get_base_layer()
+    kept = dict(plain.named_parameters(recurse=False))
+    for name in kept:  # the view's own from here on
+        setattr(plain, name, _constant(values[name].detach().float()))
+    layer.merge(safe_merge=True)
+    merged = {name: value.data for name, value in plain.named_parameters(recurse=False)}
+    for name, value in kept.items():
+        setattr(plain, name, value)
+    return merged
 
 
 def _constant(value: torch.Tensor) -> torch.nn.Parameter:
@@ -349,7 +367,7 @@ def _behind(text: TextModel[Any], model: Any) -> TextModel[Any]:  # noqa: ANN401
     """Return a text model of the same weights that takes its embeddings from `model`."""
     if isinstance(text, OwnText):
         return text.embedding(Embedding(model))
-    return library_text(model)
+    return modules_text(model)
 
 
 class PromptedEmbedding(torch.nn.Module):

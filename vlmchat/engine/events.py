@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 # Fields of a request that other engines may not know; `/v1/models` names them.
-EXTENSIONS = ("repeat_guard", "prompt_lookup", "when_full", "return_progress")
+EXTENSIONS = ("repeat_guard", "prompt_lookup", "when_full", "return_progress", "priority")
 
 
 @dataclass(frozen=True, slots=True)

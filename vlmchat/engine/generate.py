@@ -1,9 +1,12 @@
-"""Prefill and decode: one answer at a time, stoppable between any two tokens."""
+"""Prefill and decode: an answer a piece at a time, stoppable between any two tokens.
+
+`generate` gives one answer; `vlmchat.engine.batching` several at the same time.
+"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from threading import Event
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
@@ -13,7 +16,7 @@ from vlmchat.engine.caching.prefixes import Tape
 from vlmchat.engine.cancelled import CancelledError
 from vlmchat.engine.events import Answer, Reading, Timings
 from vlmchat.engine.prompt import Prompt
-from vlmchat.engine.reading import Reader, now
+from vlmchat.engine.reading import Neighbour, Reader, nobody, now
 from vlmchat.engine.repeating import LONGEST_RUN, Lookup, runs_in_circles
 from vlmchat.engine.sampling import Sampler, SamplingParams
 from vlmchat.engine.stopping import AnswerText
@@ -27,6 +30,14 @@ def _ignored(_: Reading) -> None:
     pass
 
 
+Answering: TypeAlias = Generator[Tape | None, torch.Tensor | None, Answer]
+"""An answer in the making, which pauses so that others may have their turn.
+
+Yields ``None`` between two pieces of reading, and a tape where it wants the last token on it read
+and the logits sent back. Whoever drives it does so in inference mode and by one thread.
+"""
+
+
 @torch.inference_mode()
 def generate(
     loaded: "LoadedModel",
@@ -37,7 +48,7 @@ def generate(
     caches: Caches | None = None,
     report: Callable[[Reading], None] = _ignored,
 ) -> Answer:
-    """Answer `prompt`.
+    """Answer `prompt`, without a pause.
 
     Args:
         loaded: the model and its tokenizer.
@@ -52,24 +63,48 @@ def generate(
         CancelledError: `cancel` was set.
         MediaError: a picture cannot be decoded.
     """
+    caches = caches or Caches(CacheLimits(prefixes=0, pictures=0))
+    making = answering(loaded, prompt, params, cancel, emit, caches, report)
+    logits: torch.Tensor | None = None
+    try:
+        while True:
+            tape = making.send(logits)
+            logits = None if tape is None else tape.step(tape.ids[-1])
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer
+    finally:
+        making.close()
+
+
+def answering(
+    loaded: "LoadedModel",
+    prompt: Prompt,
+    params: SamplingParams,
+    cancel: Event,
+    emit: Callable[[str], None],
+    caches: Caches,
+    report: Callable[[Reading], None] = _ignored,
+    neighbour: Neighbour = nobody,
+) -> Answering:
+    """Answer `prompt` a piece at a time; see `generate`, and `Answering` for what is yielded."""
 
     def check() -> None:
         if cancel.is_set():
             raise CancelledError
         threads.now()
 
-    caches = caches or Caches(CacheLimits(prefixes=0, pictures=0))
     began = time.perf_counter()
     check()
     pictures = caches.placed(loaded, prompt)
     tape = caches.prefixes.lease(loaded.text, prompt.ids, pictures)
     try:
         cached = tape.sure
-        reader = Reader(loaded, prompt, tape, pictures, caches, check, report)
+        reader = Reader(loaded, prompt, tape, pictures, caches, check, report, neighbour)
         sampler = Sampler(params, prompt.ids[prompt.virtual :], loaded.model.device)
-        tape.ids.append(sampler.next(reader.read()))
+        tape.ids.append(sampler.next((yield from reader.read())))
         first = now(loaded.model)
-        spoken = _spoken(loaded, prompt, params, tape, sampler, check, emit)
+        spoken = yield from _spoken(loaded, prompt, params, tape, sampler, check, emit)
     finally:
         # Whatever became of it: what was read need not be read again.
         caches.prefixes.give_back(tape)
@@ -95,7 +130,7 @@ def _spoken(
     sampler: Sampler,
     check: Callable[[], None],
     emit: Callable[[str], None],
-) -> tuple[Literal["stop", "length"], int, bool]:
+) -> Generator[Tape, torch.Tensor | None, tuple[Literal["stop", "length"], int, bool]]:
     """Go on behind the prompt and the first token, the last on the tape.
 
     Returns:
@@ -117,7 +152,7 @@ def _spoken(
         if text.stopped or repeated or at - begin >= limit:
             break
         if at == len(tape.ids):
-            steps.go_on()
+            yield from steps.go_on()
     ended = text.stopped or repeated or token in loaded.end_ids
     if not text.stopped:
         emit(text.rest())
@@ -149,14 +184,16 @@ class Steps:
             never = loaded.end_ids | {int(loaded.model.config.image_token_id)}
             self._lookup = Lookup(tape.ids, frozenset(never))
 
-    def go_on(self) -> None:
-        """Put one more token on the tape, or several."""
+    def go_on(self) -> Generator[Tape, torch.Tensor | None, None]:
+        """Put one more token on the tape, or several; see `Answering` for what is yielded."""
         tape = self._tape
         last = tape.ids[-1]
         guessed = self._lookup.guess() if self._lookup else []
         guessed = guessed[: max(self._most - len(tape.ids) - 1, 0)]
         if not guessed:
-            chosen = [self._sampler.next(tape.step(last))]
+            logits = yield tape
+            assert logits is not None
+            chosen = [self._sampler.next(logits)]
             tape.ids += chosen
         else:
             chosen = self._tried(last, guessed)

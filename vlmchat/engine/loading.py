@@ -15,10 +15,9 @@ from vlmchat.engine.hardware import Hardware, find_hardware, use_threads
 from vlmchat.engine.own import is_plain, load_own
 from vlmchat.engine.pages import trim
 from vlmchat.engine.prompt import PromptBuilder
-from vlmchat.engine.text.choosing import describe
-from vlmchat.engine.text.library import library_text
+from vlmchat.engine.text.choosing import describe, modules_text
+from vlmchat.engine.text.library import LibraryText
 from vlmchat.engine.text.model import TextModel
-from vlmchat.engine.text.packing import is_fast
 from vlmchat.engine.vision import TileMaker
 from vlmchat.engine.weights import load_weights, short
 from vlmchat.errors import ModelError
@@ -149,7 +148,7 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
     own = not options.library and hardware.device == "cpu" and is_plain(folder, config)
     quantization = choose_quantization(
         *(footprint, options.quant, hardware.value_bytes, hardware.available, folder.title),
-        packed=own and is_fast(hardware.dtype),
+        packed=own,
     )
     if quantization == "none":
         progress(Progress("loading", f"Loading {folder.title}"))
@@ -160,7 +159,7 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
         model, text = load_own(folder, config, quantization, hardware, options.native)
     else:
         model = load_weights(folder, config, quantization, hardware)
-        text = library_text(model)
+        text = LibraryText(model) if options.library else modules_text(model)
     tokenizer = load_tokenizer(folder)
     preprocessor = _read_json(folder.path / "preprocessor_config.json")
     blank = len(tokenizer.encode("\n\n", add_special_tokens=False))

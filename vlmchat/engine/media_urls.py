@@ -81,11 +81,17 @@ class MediaResolver:
         roots: folders below which ``file:`` URLs may be read; none allows none.
         limits: which pictures are refused.
         known: what earlier requests found out; nothing by default.
+        most: pictures and videos that the request may have; 0 for any number.
     """
 
     def __init__(
-        self, roots: Sequence[Path], limits: Limits, known: KnownUrls | None = None
+        self,
+        roots: Sequence[Path],
+        limits: Limits,
+        known: KnownUrls | None = None,
+        most: int = 0,
     ) -> None:
+        self._most = most
         self._known = known or KnownUrls()
         self._roots = [root.resolve() for root in roots]
         self._limits = limits
@@ -98,7 +104,7 @@ class MediaResolver:
             UsageError: the address is refused.
             MediaError: what is there is no readable picture.
         """
-        self._count += 1
+        self._counted()
         if _scheme(url) == "data":
             return self._known.media(url, f"picture {self._count}", self._limits)
         path = self._allowed(url)
@@ -119,7 +125,7 @@ class MediaResolver:
         from vlmchat.media.attaching import attach
         from vlmchat.media.sending import as_sent
 
-        self._count += 1
+        self._counted()
         with ExitStack() as stack:
             if _scheme(url) == "data":
                 data = _from_data_url(url)
@@ -133,6 +139,13 @@ class MediaResolver:
                 path = self._allowed(url)
             part = attach(path, sampling=sampling).part
             return as_sent([Message("user", (part,))], False, videos=videos)[0].parts
+
+    def _counted(self) -> None:
+        self._count += 1
+        if self._most and self._count > self._most:
+            raise UsageError(
+                f"A request may have {self._most} pictures and videos here: send fewer."
+            )
 
     def _allowed(self, url: str) -> Path:
         parts = urlsplit(url)

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from vlmchat.chat.messages import ImagePart, Message, TextPart
 from vlmchat.engine.__main__ import exit_with_parent
-from vlmchat.engine.adapters import wear
+from vlmchat.engine.adapters import merged_layer, wear
 from vlmchat.engine.hardware import find_hardware
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
 from vlmchat.engine.vision import encode_tiles
@@ -134,7 +134,9 @@ def _merged(model: Any, base: Path) -> Iterator[tuple[str, torch.Tensor]]:  # no
                 raise ModelError(f"The adapter's part {visible_line(key)} cannot be merged.")
             values = dict(layer.modules_to_save["default"].named_parameters())
         elif isinstance(layer, BaseTunerLayer):
-            values = _merged_layer(key, layer, stored)
+            names = dict(layer.get_base_layer().named_parameters(recurse=False))
+            # What the files say; the model's weights may be rounded, or fewer bits.
+            values = merged_layer(layer, {name: stored.read(f"{key}.{name}") for name in names})
         else:
             continue
         for name, value in values.items():
@@ -145,21 +147,6 @@ def _merged(model: Any, base: Path) -> Iterator[tuple[str, torch.Tensor]]:  # no
                     "cannot be merged into one."
                 )
             yield whole, value.detach().to(stored.dtype(whole)).contiguous()
-
-
-def _merged_layer(key: str, layer: Any, stored: "_Stored") -> dict[str, torch.Tensor]:  # noqa: ANN401
-    """Return the parameters of a layer with the adapter merged into them, in float32."""
-    plain = layer.get_base_layer()
-    kept = dict(plain.named_parameters(recurse=False))
-    for name in kept:
-        # The view's own from here on; the model's weights may be rounded, or fewer bits.
-        value = stored.read(f"{key}.{name}").float()
-        setattr(plain, name, torch.nn.Parameter(value, requires_grad=False))
-    layer.merge(safe_merge=True)
-    merged = {name: value.data for name, value in plain.named_parameters(recurse=False)}
-    for name, value in kept.items():
-        setattr(plain, name, value)
-    return merged
 
 
 class _Stored:

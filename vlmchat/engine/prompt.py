@@ -6,7 +6,7 @@ stay plain text, so that text from outside can neither end a turn nor stand for 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import accumulate
@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from vlmchat.chat.messages import ImagePart, Message, TextPart
+from vlmchat.engine.cancelled import Check, unstopped
 from vlmchat.errors import UsageError
 from vlmchat.media.prompt_text import IMAGE_TOKEN, image_block
 from vlmchat.media.rules import Limits
@@ -141,6 +142,46 @@ class PromptBuilder:
         image_id = self._specials.ids.get(self._image_token)
         places = tuple(at for at, index in enumerate(ids) if index == image_id) if images else ()
         return Prompt(ids, images, places, len(self._virtual_ids))
+
+    def answers(
+        self,
+        messages: Sequence[Message],
+        texts: Sequence[str],
+        ends: Collection[int],
+        check: Check = unstopped,
+    ) -> list[list[int]]:
+        """Return what each text is as the answer to `messages`, behind the prompt of `build`.
+
+        Args:
+            messages: the conversation, oldest first.
+            texts: answers to it.
+            ends: tokens that end an answer.
+            check: called between texts; it raises to stop.
+
+        Returns:
+            The token ids of each, up to the one that ends it, which is the last.
+
+        Raises:
+            UsageError: the template puts no answers behind what it opens.
+        """
+        every = [Message("assistant", (TextPart(text),)) for text in texts]
+        mark = unused_char([*messages, *every])
+        opened = self._render(messages, mark)
+        closed = self._render(
+            (*messages, Message("assistant", (TextPart(mark * 2),))), mark, end=False
+        )
+        before, _, after = closed.rpartition(mark * 2)
+        if not before.startswith(opened):
+            raise UsageError("This model's chat template does not say where an answer begins.")
+        found: list[list[int]] = []
+        for text in texts:
+            check()
+            said = before.removeprefix(opened) + self._specials.masked(text, mark)
+            ids = self._encode(said + after, mark)
+            last = next((at for at, index in enumerate(ids) if index in ends), None)
+            end = ids[: last + 1] if last is not None else [*self._encode(said, mark), min(ends)]
+            found.append(end)
+        return found
 
     def _planned(self, messages: Sequence[Message]) -> Iterable[PlannedImage]:
         for message in messages:

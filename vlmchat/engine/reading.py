@@ -1,9 +1,12 @@
-"""Reading a prompt: what is known of it is taken over, the rest is read in chunks."""
+"""Reading a prompt: what is known of it is taken over, the rest is read in chunks.
+
+Between two chunks others may have their turn: reading is a generator that pauses there.
+"""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -11,8 +14,9 @@ from vlmchat.engine.caching.caches import Caches
 from vlmchat.engine.caching.features import PictureKey
 from vlmchat.engine.caching.prefixes import PlacedPicture, Tape
 from vlmchat.engine.events import Reading
-from vlmchat.engine.prompt import Prompt
+from vlmchat.engine.prompt import PlannedImage, Prompt
 from vlmchat.engine.vision import TILES_AT_ONCE, encode_tiles
+from vlmchat.errors import MediaError
 
 if TYPE_CHECKING:
     from vlmchat.engine.loading import LoadedModel
@@ -20,6 +24,14 @@ if TYPE_CHECKING:
 _MOST_AT_ONCE, _LEAST_AT_ONCE = 512, 32
 # So many parameters' worth of 512 tokens in bfloat16 are multiplied in about 0.15 s on two cores.
 _QUICK_PARAMETERS = 140e6
+
+
+Neighbour: TypeAlias = Callable[[int], tuple[PictureKey, PlannedImage] | None]
+"""Returns a picture of one tile, of so many pixels, from the prompt of somebody who waits."""
+
+
+def nobody(_: int) -> None:
+    """Return that nobody waits; a `Neighbour`."""
 
 
 @dataclass(slots=True)
@@ -41,6 +53,7 @@ class Reader:
         caches: where pictures' features are kept.
         check: called between pieces of the work; it raises to stop.
         report: told how far it is.
+        neighbour: whose picture is looked at beside the last of these, where there is room.
     """
 
     def __init__(
@@ -52,6 +65,7 @@ class Reader:
         caches: Caches,
         check: Callable[[], None],
         report: Callable[[Reading], None],
+        neighbour: Neighbour = nobody,
     ) -> None:
         self._loaded = loaded
         self._prompt = prompt
@@ -60,20 +74,24 @@ class Reader:
         self._caches = caches
         self._check = check
         self._report = report
+        self._neighbour = neighbour
         self._began = time.perf_counter()
         self._cached = tape.sure
         self._tiles_total = 0
         self.looked = Looked()
 
-    def read(self) -> torch.Tensor:
+    def read(self) -> Generator[None, None, torch.Tensor]:
         """Read all that the tape does not hold; return the logits behind the last token.
+
+        Yields:
+            Nothing, between two pieces of the work.
 
         Raises:
             MediaError: a picture cannot be decoded.
         """
         if self._tape.end is not None:
             return self._tape.end[1]
-        features = self._features()
+        features = yield from self._features()
         self.looked.seconds = now(self._loaded.model) - self._began
         ids, at_once = self._prompt.ids, tokens_at_once(self._loaded)
         logits = torch.empty(0)
@@ -84,8 +102,24 @@ class Reader:
             end = min(begin + at_once, len(ids))
             embedded = self._embedded(begin, end, features)
             logits = self._tape.prefill(embedded, self._check)
+            if end < len(ids):
+                yield
         self._tape.end = len(ids), logits.clone()
         return self._tape.end[1]
+
+    def whole(self) -> torch.Tensor:
+        """Do what `read` does without a pause.
+
+        Raises:
+            MediaError: a picture cannot be decoded.
+        """
+        reading = self.read()
+        while True:
+            try:
+                next(reading)
+            except StopIteration as end:
+                logits: torch.Tensor = end.value
+                return logits
 
     def _tell(self) -> None:
         self._report(
@@ -115,7 +149,7 @@ class Reader:
 
     # Pictures ---------------------------------------------------------------------------------
 
-    def _features(self) -> list[torch.Tensor | None]:
+    def _features(self) -> Generator[None, None, list[torch.Tensor | None]]:
         """Return each picture's features, (tokens, hidden); ``None`` where the tape has it all."""
         found: list[torch.Tensor | None] = [None] * len(self._pictures)
         missing: list[int] = []
@@ -132,13 +166,15 @@ class Reader:
                 self._pictures[other].key == picture.key for other in missing
             ):
                 missing.append(index)
-        looked_at = self._look_at(missing)
+        looked_at = yield from self._look_at(missing)
         for index, picture in enumerate(self._pictures):
             if found[index] is None:
                 found[index] = looked_at.get(picture.key)
         return found
 
-    def _look_at(self, missing: Sequence[int]) -> dict[PictureKey, torch.Tensor]:
+    def _look_at(
+        self, missing: Sequence[int]
+    ) -> Generator[None, None, dict[PictureKey, torch.Tensor]]:
         """Encode pictures, each kept as soon as it is done; return their features by key."""
         model, normalise = self._loaded.model, self._loaded.tile_maker.normalised
         images, plans = self._prompt.images, {}
@@ -151,11 +187,15 @@ class Reader:
             self._tell()
             out = encode_tiles(model, [tiles], self._check, normalise).pooler_output
             for key, part in zip(keys, out.chunk(len(keys)), strict=True):
+                if key not in plans:  # a neighbour's, who will find it
+                    self._caches.features.put(key, part)
+                    continue
+                self.looked.tiles += 1
                 parts[key].append(part)
                 if len(parts[key]) == plans[key].tiles:
                     made[key] = torch.cat(parts.pop(key))
                     self._caches.features.put(key, made[key])
-            self.looked.tiles += len(keys)
+            yield
         return made
 
     def _chunks(self, missing: Sequence[int]) -> Iterator[tuple[list[PictureKey], torch.Tensor]]:
@@ -174,8 +214,19 @@ class Reader:
                 if len(waiting) == TILES_AT_ONCE:
                     yield keys, torch.stack(waiting)
                     keys, waiting = [], []
-        if waiting:
-            yield keys, torch.stack(waiting)
+        if not waiting:
+            return
+        while len(waiting) < TILES_AT_ONCE and self._caches.features.keeps:
+            found = self._neighbour(waiting[0].shape[-1])
+            if found is None or found[0] in keys:
+                break
+            try:
+                (tile,) = self._loaded.tile_maker.raw(found[1])
+            except MediaError:  # which will be told to whom it belongs
+                break
+            keys.append(found[0])
+            waiting.append(tile)
+        yield keys, torch.stack(waiting)
 
 
 def tokens_at_once(loaded: "LoadedModel") -> int:

@@ -7,7 +7,9 @@ only this engine knows is named in ``/v1/models`` (`vlmchat.engine.events.EXTENS
 nobody sends it elsewhere.
 """
 
+import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import (
@@ -40,6 +42,14 @@ def _detail(value: object) -> Detail:
         except UsageError:
             pass
     raise ValueError("it is low, auto, high, or the most tiles as text, like “5”")
+
+
+def _some_detail(value: object) -> Detail | None:
+    return None if value is None else _detail(value)
+
+
+def _at(detail: Detail, part: Part) -> Part:
+    return replace(part, detail=detail) if isinstance(part, ImagePart) else part
 
 
 class ImageUrl(_Strict):
@@ -101,64 +111,12 @@ class StreamOptions(_Strict):
     include_usage: bool = False
 
 
-class ChatRequest(_Strict):
-    """The body of ``POST /v1/chat/completions``."""
+class Conversation(_Strict):
+    """What is asked, and of which model."""
 
     messages: list[WireMessage] = Field(min_length=1)
     model: str | None = None
-    stream: bool = False
-    stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=-1)
-    min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float | None = Field(None, gt=0, le=10)
-    frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    presence_penalty: float | None = Field(None, ge=-2, le=2)
-    seed: int | None = Field(None, ge=0, lt=2**63)
-    stop: str | list[str] | None = None
-    n: Literal[1] | None = None
     mm_processor_kwargs: ProcessorOptions = ProcessorOptions()
-    add_generation_prompt: bool = True
-    continue_final_message: bool = False
-    """Go on with the last message instead of beginning an answer to it (as in vLLM)."""
-    repeat_guard: bool | None = None
-    """End an answer that says the same again and again; off unless asked for."""
-    prompt_lookup: bool | None = None
-    """Guess tokens from the text before and check several at once; off unless asked for."""
-    when_full: Literal["refuse", "drop oldest"] = "refuse"
-    """What becomes of a conversation that is longer than the context."""
-    return_progress: bool = False
-    """Tell in a stream how far the prompt has been read (as in llama-server)."""
-    user: str | None = None
-    """The caller's name for its own user: part of the standard, and of no effect anywhere."""
-
-    @model_validator(mode="after")
-    def _one_beginning(self) -> Self:
-        if self.add_generation_prompt == self.continue_final_message:
-            raise ValueError("add_generation_prompt or continue_final_message, not both or none")
-        if self.continue_final_message and self.messages[-1].role != "assistant":
-            raise ValueError("continue_final_message needs an assistant message at the end")
-        return self
-
-    def sampling(self) -> SamplingParams:
-        """Return how tokens are to be chosen."""
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        defaults = SamplingParams()
-        names = ["temperature", "top_p", "min_p", "repetition_penalty"]
-        names += ["frequency_penalty", "presence_penalty"]
-        chosen = {name: getattr(self, name) for name in names}
-        return SamplingParams(
-            **{k: getattr(defaults, k) if v is None else v for k, v in chosen.items()},
-            top_k=max(self.top_k or 0, 0),
-            max_tokens=self.max_completion_tokens or self.max_tokens,
-            seed=self.seed,
-            stop=tuple(text for text in stop if text),
-            repeat_guard=bool(self.repeat_guard),
-            prompt_lookup=bool(self.prompt_lookup),
-        )
 
     def conversation(self, resolver: MediaResolver, *, videos: bool) -> list[Message]:
         """Return the messages with their pictures' bytes and their videos' frames.
@@ -186,6 +144,115 @@ class ChatRequest(_Strict):
                     yield ImagePart(resolver.image(part.image_url.url), part.image_url.detail)
 
         return [Message(row.role, tuple(parts(row.content))) for row in self.messages]
+
+
+class ChatRequest(Conversation):
+    """The body of ``POST /v1/chat/completions``."""
+
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=-1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    stop: str | list[str] | None = None
+    n: Literal[1] | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    """Go on with the last message instead of beginning an answer to it (as in vLLM)."""
+    repeat_guard: bool | None = None
+    """End an answer that says the same again and again; off unless asked for."""
+    prompt_lookup: bool | None = None
+    """Guess tokens from the text before and check several at once; off unless asked for."""
+    when_full: Literal["refuse", "drop oldest"] = "refuse"
+    """What becomes of a conversation that is longer than the context."""
+    return_progress: bool = False
+    """Tell in a stream how far the prompt has been read (as in llama-server)."""
+    priority: int = Field(0, ge=-(2**31), lt=2**31)
+    """Of requests that wait, the lowest is answered first (as in vLLM)."""
+    user: str | None = None
+    """The caller's name for its own user: part of the standard, and of no effect anywhere."""
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.add_generation_prompt == self.continue_final_message:
+            raise ValueError("add_generation_prompt or continue_final_message, not both or none")
+        if self.continue_final_message and self.messages[-1].role != "assistant":
+            raise ValueError("continue_final_message needs an assistant message at the end")
+        return self
+
+    def sampling(self) -> SamplingParams:
+        """Return how tokens are to be chosen."""
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        defaults = SamplingParams()
+        names = ["temperature", "top_p", "min_p", "repetition_penalty"]
+        names += ["frequency_penalty", "presence_penalty"]
+        chosen = {name: getattr(self, name) for name in names}
+        return SamplingParams(
+            **{k: getattr(defaults, k) if v is None else v for k, v in chosen.items()},
+            top_k=max(self.top_k or 0, 0),
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            seed=secrets.randbelow(2**31) if self.seed is None else self.seed,
+            stop=tuple(text for text in stop if text),
+            repeat_guard=bool(self.repeat_guard),
+            prompt_lookup=bool(self.prompt_lookup),
+        )
+
+
+class ScoreRequest(Conversation):
+    """The body of ``POST /v1/score``."""
+
+    continuations: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    detail: Annotated[Detail | None, PlainValidator(_some_detail)] = None
+    """How finely to look at all pictures, in place of what each of them says."""
+
+    def conversation(self, resolver: MediaResolver, *, videos: bool) -> list[Message]:
+        """Return the messages; see `Conversation`."""
+        messages = super().conversation(resolver, videos=videos)
+        if self.detail is None:
+            return messages
+        return [
+            replace(message, parts=tuple(_at(self.detail, part) for part in message.parts))
+            for message in messages
+        ]
+
+
+class EvidenceRequest(Conversation):
+    """The body of ``POST /v1/evidence``; the last message is the answer."""
+
+    word: tuple[int, int] | None = Field(None, strict=False)
+    """First character of a word of the answer, and the one behind its last; by default all."""
+    hide: bool = True
+    """Whether to hide what was looked at most, and tell how likely the answer is then."""
+    elsewhere: int = Field(3, ge=0, le=16)
+    """How many other places of the same size are hidden, one at a time, to compare."""
+
+
+class EmbeddingRequest(_Strict):
+    """The body of ``POST /v1/embeddings``; pictures may be among the texts."""
+
+    input: list[str | TextContentPart | ImageUrlPart] = Field(min_length=1, max_length=1024)
+    model: str | None = None
+
+    def parts(self, resolver: MediaResolver) -> list[TextPart | ImagePart]:
+        """Return the texts, and the pictures with their bytes.
+
+        Raises:
+            UsageError: an address is refused.
+            MediaError: a picture cannot be read.
+        """
+        return [
+            ImagePart(resolver.image(item.image_url.url))
+            if isinstance(item, ImageUrlPart)
+            else TextPart(item if isinstance(item, str) else item.text)
+            for item in self.input
+        ]
 
 
 class LoadAdapter(_Strict):

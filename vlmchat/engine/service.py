@@ -1,14 +1,15 @@
-"""The engine's state: one model with its adapters, one answer at a time, the others in order."""
+"""The engine's state: one model with its adapters, and the answers that are asked of it."""
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from vlmchat.engine.caching.limits import CacheLimits
 from vlmchat.engine.events import Answer, Reading
@@ -18,12 +19,16 @@ from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
     from vlmchat.chat.messages import Message
+    from vlmchat.engine.batching import Batcher
     from vlmchat.engine.caching.caches import Caches
     from vlmchat.engine.loading import LoadedModel
+    from vlmchat.engine.prompt import Prompt
     from vlmchat.engine.sampling import SamplingParams
 
 log = logging.getLogger(__name__)
 _IDLE_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class EngineService:
     Attributes:
         loaded: the model that answers whoever names none; with an adapter if it began with one.
         adapters: the model with each of its adapters, by name.
+        also: folders of adapters to begin with beside the first, by name.
     """
 
     def __init__(
@@ -62,12 +68,14 @@ class EngineService:
         self._load = load
         self._limits = limits or CacheLimits()
         self._caches: Caches | None = None
-        # One thread for all of torch: answers queue up in it in the order they were asked for.
+        self._batcher: Batcher | None = None
+        # One thread for all of torch: what uses the model queues up in it.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._state = State()
         self.on_state: Callable[[State], None] | None = None
         self.loaded: LoadedModel | None = None
         self.adapters: dict[str, LoadedModel] = {}
+        self.also: Mapping[str, Path] = {}
         self._one_at_a_time = asyncio.Lock()
         self._answering = 0
         self._idle = asyncio.Event()
@@ -92,6 +100,9 @@ class EngineService:
             self.loaded = await loop.run_in_executor(self._worker, self._load, self._progress)
             if self.loaded.base is not None:
                 self.adapters[self.loaded.adapter.rpartition("@")[0]] = self.loaded
+            for name, folder in self.also.items():
+                self.state = State("loading", f"Loading the adapter “{visible_line(name)}”")
+                await self.load_adapter(name, folder, replace=False)
             self.state = State("ready", "Ready")
             self._warming = asyncio.create_task(self._warm())
         except VlmchatError as error:
@@ -197,41 +208,45 @@ class EngineService:
         going_on: bool = False,
         drop_oldest: bool = False,
         loaded: "LoadedModel | None" = None,
+        priority: int = 0,
     ) -> AsyncGenerator[str | Reading | Answer, None]:
         """Yield how far the prompt is read, the pieces of the answer's text, and its end.
 
         Setting `cancel`, or closing the iterator, stops the generation within one token. With
         `going_on` the last message is continued rather than answered. With `drop_oldest` turns are
-        left out that do not fit. `loaded` is what answers, as `require` gave it.
+        left out that do not fit. `loaded` is what answers, as `require` gave it. Of those who wait,
+        the lowest `priority` is answered first.
 
         Raises:
             VlmchatError: the request cannot be answered; nothing was computed.
         """
         model = loaded or self.require()
+        from vlmchat.engine.batching import Wanted
+        from vlmchat.engine.fitting import check_fits, shortened
+
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[str | Reading | Answer | Exception] = asyncio.Queue()
 
         def put(item: str | Reading | Answer | Exception) -> None:
             if item != "":
-                loop.call_soon_threadsafe(queue.put_nowait, item)
+                with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits
+                    loop.call_soon_threadsafe(queue.put_nowait, item)
 
-        def work() -> None:
-            from vlmchat.engine.fitting import check_fits, shortened
-            from vlmchat.engine.generate import generate
+        dropped = 0
 
-            dropped = 0
-            try:
-                if drop_oldest:
-                    prompt, dropped = shortened(model, messages, params, going_on=going_on)
-                else:
-                    prompt = model.builder.build(messages, going_on=going_on)
-                check_fits(prompt, model.context)
-                answer = generate(model, prompt, params, cancel, put, self._kept(model), put)
-                put(replace(answer, dropped_turns=dropped))
-            except Exception as error:  # handed to the one who asked
-                put(error)
+        def build() -> "Prompt":
+            nonlocal dropped
+            if drop_oldest:
+                prompt, dropped = shortened(model, messages, params, going_on=going_on)
+            else:
+                prompt = model.builder.build(messages, going_on=going_on)
+            check_fits(prompt, model.context)
+            return prompt
 
-        future = loop.run_in_executor(self._worker, work)
+        def tell(item: str | Reading | Answer | Exception) -> None:
+            put(replace(item, dropped_turns=dropped) if isinstance(item, Answer) else item)
+
+        self._batches().add(Wanted(model, build, params, cancel, tell, priority))
         self._answering += 1
         self._idle.clear()
         try:
@@ -247,7 +262,32 @@ class EngineService:
             if not self._answering:
                 self._idle.set()
             cancel.set()
-            future.cancel()  # if it still waits in the queue; a running one sees the event
+
+    def _batches(self) -> "Batcher":
+        """Return what makes the answers."""
+        if self._batcher is None:
+            from vlmchat.engine.batching import Batcher
+
+            self._batcher = Batcher(self._worker.submit, self._kept)
+        return self._batcher
+
+    async def compute(
+        self, model: "LoadedModel", work: Callable[["Caches"], T], cancel: threading.Event
+    ) -> T:
+        """Return what `work` makes of the engine's caches, in the thread that may use models.
+
+        Whoever ends the waiting sets `cancel`; `work` looks at it between pieces of what it does.
+        """
+        loop = asyncio.get_running_loop()
+        self._answering += 1
+        self._idle.clear()
+        try:
+            return await loop.run_in_executor(self._worker, lambda: work(self._kept(model)))
+        finally:
+            cancel.set()
+            self._answering -= 1
+            if not self._answering:
+                self._idle.set()
 
     def _kept(self, model: "LoadedModel") -> "Caches":
         """Return the caches, made when there is something to keep."""
@@ -257,10 +297,19 @@ class EngineService:
             self._caches = Caches(self._limits, model.hardware.device)
         return self._caches
 
+    def kept_bytes(self) -> dict[str, int]:
+        """Return what is kept for later, in bytes of memory."""
+        caches = self._caches
+        if caches is None:
+            return {"pictures": 0, "conversations": 0}
+        return {"pictures": caches.features.nbytes, "conversations": caches.prefixes.nbytes}
+
     def close(self) -> None:
         """Stop taking work."""
         if self._warming is not None:
             self._warming.cancel()
+        if self._batcher is not None:
+            self._batcher.close()
         self._worker.shutdown(wait=False, cancel_futures=True)
 
 

@@ -8,11 +8,13 @@ their terms.
 
 Tiles go through a layer a few at a time, as the activations of many fall out of the cache; the
 layer's weights are read, and converted where the processor multiplies other numbers faster, once
-for all of them. The tower is never quantized. Its weights stay the library's: where three matrices
-become one, the library's three are parts of that one from then on, so that nothing is held twice.
+for all of them. The tower is never quantized. Its weights stay the library's. Where they
+are converted, one layer at a time is, and the pages they were read from are given back; where they
+are not and three matrices become one, the library's three are parts of that one from then on. So
+nothing is held twice.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -47,7 +49,7 @@ class _Affine:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """The weights of one layer; widths are hidden (h) and inner (i)."""
+    """The weights of one layer as they are computed with; widths are hidden (h) and inner (i)."""
 
     norm1: _Affine  # (h,)
     qkv: _Affine  # (3 · h, h)
@@ -56,8 +58,16 @@ class _Layer:
     fc1: _Affine  # (i, h)
     fc2: _Affine  # (h, i)
 
-    def to(self, dtype: torch.dtype) -> "_Layer":
-        return _Layer(*(getattr(self, name).to(dtype) for name in self.__slots__))
+    @classmethod
+    def of(cls, tensors: Iterable[torch.Tensor]) -> "_Layer":
+        """Return the layer whose `tensors` these are."""
+        given = iter(tensors)
+        return cls(*map(_Affine, given, given))
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Yield them, the weight before the bias."""
+        for affine in (getattr(self, name) for name in self.__slots__):
+            yield from (affine.weight, affine.bias)
 
 
 class Tower:
@@ -77,7 +87,7 @@ class Tower:
         vision, self._connector = inner.vision_model, inner.connector
         self._embeddings = vision.embeddings
         self._last_norm = _affine(vision.post_layernorm)
-        self._layers = [_layer(layer) for layer in vision.encoder.layers]
+        self._layers = list(vision.encoder.layers)
         self._heads = int(vision.config.num_attention_heads)
         self._eps = float(vision.config.layer_norm_eps)
         self._gelu = _GELU[vision.config.hidden_act]
@@ -85,6 +95,7 @@ class Tower:
         # What is stored in float32 is meant to be exact.
         fast = product_dtype() if model.dtype == torch.bfloat16 else torch.float32
         self._dtype = dtype or fast
+        self._room: _Layer | None = None
 
     def encode(
         self, pixels: torch.Tensor, check: Callable[[], None], prepare: Prepare | None = None
@@ -114,7 +125,7 @@ class Tower:
             check()
             hidden.append(self._embed(some if prepare is None else prepare(some), patches))
         for stored in self._layers:
-            layer = stored.to(width)
+            layer = self._computed(stored)
             for some in hidden:
                 check()
                 self._attend(layer, some)
@@ -123,6 +134,27 @@ class Tower:
         norm = self._last_norm.to(width)
         projection = self._connector.modality_projection.proj.weight.to(width)
         return [self._connect(self._normed(norm, some), projection) for some in hidden]
+
+    def _computed(self, layer: Any) -> _Layer:  # noqa: ANN401 - a class without types
+        """Return a layer in the numbers that are computed with, until the next one is asked for.
+
+        Each that is converted takes the place of the one before: allocated anew, they would fill
+        ten times the memory with holes. What they were converted from is let go of, as it is not
+        looked at before the next pictures.
+        """
+        groups = list(_weights(layer))
+        if self._dtype == self._stored:
+            return _Layer.of(map(joined, groups))
+        if self._room is None:
+            self._room = _Layer.of(
+                weight.new_empty((count * len(weight), *weight.shape[1:]), dtype=self._dtype)
+                for weight, count in ((group[0], len(group)) for group in groups)
+            )
+        for place, group in zip(self._room.tensors(), groups, strict=True):
+            for rows, weight in zip(place.chunk(len(group)), group, strict=True):
+                rows.copy_(weight)
+        let_go(weight for group in groups for weight in group)
+        return self._room
 
     def _embed(self, pixels: torch.Tensor, convolution: _Affine) -> torch.Tensor:
         """Return patches with their places: (tiles, patches, hidden)."""
@@ -196,20 +228,14 @@ def _is_plain(module: nn.Module, dtype: torch.dtype) -> bool:
     return known and not hooked and not module.training and all(it.dtype == dtype for it in own)
 
 
-def _layer(layer: Any) -> _Layer:  # noqa: ANN401 - two classes without a typed base
+def _weights(layer: Any) -> Iterator[list[torch.Tensor]]:  # noqa: ANN401 - a class without types
+    """Yield a layer's weights in the order of `_Layer`, those together that become one."""
     attention = layer.self_attn
-    projections = [attention.q_proj, attention.k_proj, attention.v_proj]
-    return _Layer(
-        norm1=_affine(layer.layer_norm1),
-        qkv=_Affine(
-            joined([projection.weight for projection in projections]),
-            joined([projection.bias for projection in projections]),
-        ),
-        out=_affine(attention.out_proj),
-        norm2=_affine(layer.layer_norm2),
-        fc1=_affine(layer.mlp.fc1),
-        fc2=_affine(layer.mlp.fc2),
-    )
+    together = [attention.q_proj, attention.k_proj, attention.v_proj]
+    rest = [attention.out_proj], [layer.layer_norm2], [layer.mlp.fc1], [layer.mlp.fc2]
+    for modules in ([layer.layer_norm1], together, *rest):
+        yield [module.weight for module in modules]
+        yield [module.bias for module in modules]
 
 
 def _affine(module: Any) -> _Affine:  # noqa: ANN401 - what has a weight and a bias
@@ -222,7 +248,7 @@ def _conv(module: nn.Conv2d, dtype: torch.dtype) -> _Affine:
     return _Affine(module.weight.detach().flatten(1).to(dtype), module.bias.detach().to(dtype))
 
 
-def joined(parameters: list[nn.Parameter]) -> torch.Tensor:
+def joined(parameters: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return parameters one below the other, as one tensor of which they are parts from then on."""
     first = parameters[0]
     size = first.numel()

@@ -13,6 +13,8 @@ from vlmchat.text import human_bytes, visible_line
 _HUB_ID = re.compile(r"[\w][\w.-]{0,95}/[\w][\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"[\w][\w./-]{0,254}", re.ASCII)
 _GET_ONE = "get a real one with `vlmchat models pull smolvlm2-500m`"
+_TO_FETCH = f"{DEMO.note} `/model smolvlm2-500m` in the chat gets one that knows them."
+_TOO_LARGE = f"{DEMO.note} Those that do need more free memory: `vlmchat models` says how much."
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def resolve(
         path = source.folder.resolve()
         return ModelFolder(path, str(path), visible_line(path.name), "", False, "")
     if source.entry is not None and source.entry.is_demo:
-        return _demo(progress, DEMO.note)
+        return _demo(progress, _TO_FETCH)
     return _from_hub(source, progress, "")
 
 
@@ -147,7 +149,7 @@ def _default(progress: ProgressSink, memory_bytes: int, device: str) -> ModelFol
     progress(Progress("starting", "Asking whether the Hugging Face Hub answers"))
     entry = choose.best_to_fetch(memory_bytes, device)
     if entry is None:
-        return _demo(progress, f"No other model fits {why}, so this is the demo. {DEMO.note}")
+        return _demo(progress, f"No other model fits {why}, so this is the demo. {_TOO_LARGE}")
     if hub.reachable():
         notice = f"{missing}, so {entry.title} was fetched {why}; take another with --model."
         try:

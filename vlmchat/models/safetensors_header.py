@@ -31,12 +31,23 @@ class TensorInfo:
         return prod(self.shape)
 
 
-def read_header(file: Path) -> Mapping[str, TensorInfo]:
-    """Return the tensors that `file` says it holds, by name.
+def read_metadata(file: Path) -> dict[str, str]:
+    """Return what whoever wrote `file` noted in it.
 
     Raises:
-        ModelError: the file cannot be read, is no safetensors file, or is cut short.
+        ModelError: the file cannot be read, or is no safetensors file.
     """
+    _, _, text = _header(file)
+    try:
+        noted = json.loads(text).get("__metadata__") or {}
+        return {str(key): str(value) for key, value in noted.items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        name = visible_line(file.name)
+        raise ModelError(f"“{name}” is corrupted: its header cannot be read.") from error
+
+
+def _header(file: Path) -> tuple[int, int, bytes]:
+    """Return a file's size, its header's length, and its header."""
     name = visible_line(file.name)
     try:
         size = file.stat().st_size
@@ -46,6 +57,17 @@ def read_header(file: Path) -> Mapping[str, TensorInfo]:
             text = stream.read(length) if length <= min(_MAX_HEADER, size) else b""
     except OSError as error:
         raise ModelError(f"“{name}” cannot be read ({error.strerror}).") from error
+    return size, length, text
+
+
+def read_header(file: Path) -> Mapping[str, TensorInfo]:
+    """Return the tensors that `file` says it holds, by name.
+
+    Raises:
+        ModelError: the file cannot be read, is no safetensors file, or is cut short.
+    """
+    name = visible_line(file.name)
+    size, length, text = _header(file)
     try:
         tensors, end = _parse(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vlmchat.plain.reading import Reader
     from vlmchat.settings import Settings
     from vlmchat.talk.engine_change import EngineChanger
+    from vlmchat.talk.evaluating import Evaluating
     from vlmchat.talk.finetuning.following import Following
     from vlmchat.talk.front import Front
     from vlmchat.talk.keeping.conversations import Conversations
@@ -52,6 +53,7 @@ class Base:
     engine_changer: "EngineChanger"
     watching: "Watcher"
     following: "Following"
+    evaluating: "Evaluating"
 
     def __init__(
         self, out: "Out", reader: "Reader", overrides: Mapping[str, Mapping[str, Any]]

@@ -12,6 +12,7 @@ from vlmchat.talk.commands.base import Command
 from vlmchat.talk.desktop.pasted import split_paths
 from vlmchat.talk.engine_change import EngineChanger
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, NoEngine
+from vlmchat.talk.evaluating import Evaluating
 from vlmchat.talk.finetuning.following import Following
 from vlmchat.talk.plan import Plans
 from vlmchat.talk.session import ChatSession
@@ -55,6 +56,8 @@ class PlainFront(Adjusting):
         self.engine_changer = EngineChanger(self.session, self.notice, self.then)
         self.watching = Watcher(self)
         self.following = Following(self, self._behind, self._tell_tuning)
+        self.evaluating = Evaluating(self)
+        self.evaluating.changed = self._tell_evaluation
         self.plans = Plans(self.session, lambda: self.attachments.items, self._behind, lambda: None)
         self.plans.settings = lambda: self.settings
         self.plans.wanted = lambda: self.engine_changer.model
@@ -66,6 +69,7 @@ class PlainFront(Adjusting):
         self._speaking: Turn | None = None
         self._stage: tuple[str, int] = ("", 0)
         self._tenth = -1
+        self._evaluated = 0
         self._greeted = False
         self._told: set[str] = set()
         self._failures = 0
@@ -226,6 +230,14 @@ class PlainFront(Adjusting):
             self.notice(f"The job is at {said} %.")
         self._tenth = tenth
 
+    def _tell_evaluation(self) -> None:
+        """Say how far an evaluation is, at each tenth of it."""
+        evaluating = self.evaluating
+        tenth = 10 * evaluating.done // evaluating.total if evaluating.total else 0
+        if self._evaluated < tenth < 10:
+            self.notice(f"{evaluating.done:,} of {evaluating.total:,} questions are answered.")
+        self._evaluated = tenth
+
     # What the person says ---------------------------------------------------------------------
 
     async def converse(self) -> None:
@@ -241,6 +253,7 @@ class PlainFront(Adjusting):
             await self.handle(text)
             if not self.reader.interactive:
                 await self.watching.ended()
+                await self.evaluating.ended()
                 await self._all_answered()
 
     async def _next(self) -> str | None:
@@ -408,7 +421,8 @@ class PlainFront(Adjusting):
             return
         self._interrupts += 1
         watched = self.watching.stop()
-        if self.session.stop() or watched:
+        evaluated = self.evaluating.stop()
+        if self.session.stop() or watched or evaluated:
             return
         if self._interrupts > 1:
             self.quit()
@@ -423,6 +437,7 @@ class PlainFront(Adjusting):
     async def close(self) -> None:
         """Leave no engine behind, and nothing unsaved."""
         await self.watching.close()
+        await self.evaluating.close()
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()

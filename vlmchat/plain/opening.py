@@ -283,6 +283,16 @@ class Opening(Base):
 
         self.then(jobs(self, name))
 
+    def open_evaluation(self) -> None:
+        """Write how an evaluation stands: its report in sentences, and what was wrong."""
+        evaluating = self.front.evaluating
+        if evaluating.report is None:
+            lines = evaluating.lines()
+        else:
+            lines = [*evaluating.report.spoken(), *evaluating.report.wrong_lines(MOST_LISTED)]
+        for line in lines:
+            self.out.line(line)
+
     # The engine and the program ---------------------------------------------------------------
 
     def list_models(self) -> None:
@@ -332,6 +342,12 @@ class Opening(Base):
 
         self.then(judge(self, name, files))
 
+    def open_why(self, turn: "Turn", word: str = "") -> None:
+        """Say where a reply looked, or a word of it."""
+        from vlmchat.plain.why import tell_why
+
+        self.then(tell_why(self, turn, word))
+
     def open_log(self) -> None:
         """Write the end of the engine's log."""
         tail = visible(self.session.engine.log_tail()).strip()
@@ -339,13 +355,15 @@ class Opening(Base):
 
     def open_help(self) -> None:
         """Write how to write, and the commands."""
-        from vlmchat.talk.commands.registry import COMMANDS
+        from vlmchat.talk.commands.registry import COMMANDS, barred
 
+        reasons = barred(self.front)
         for line in _HELP:
             self.out.line(line)
         for command in COMMANDS:
             also = "".join(f", /{alias}" for alias in command.aliases)
-            self.out.line(f"{command.usage}{also}: {command.help}.")
+            what = reasons.get(command.name) or f"{command.help}."
+            self.out.line(f"{command.usage}{also}: {what}")
 
     def open_keys(self) -> None:
         """Say which keys there are."""

@@ -37,12 +37,22 @@ class Out:
         self.gone: Callable[[], None] = lambda: None
         self._within = False
         self._held = ""
+        self._speaker = ""
+        self._interrupted = False
         self.flush: Flush = "sentence"
         self.prompt: Callable[[], str] = str
         self.broken = False
 
     def line(self, text: str) -> None:
-        """Write `text` on lines of its own."""
+        """Write `text` on lines of its own.
+
+        An answer that it interrupts is written up to there, and says again behind it who speaks.
+        """
+        if self._speaker:
+            if self.flush != "whole":
+                self._text(self._held)
+                self._held = ""
+            self._interrupted = True
         before = self.prompt()
         start = "\n" if self._within or before else ""
         self._within = False
@@ -62,6 +72,7 @@ class Out:
         """Begin an answer."""
         self._write(f"{chr(10) if self._within else ''}{visible(speaker)}: ")
         self._within, self._held = True, ""
+        self._speaker, self._interrupted = speaker, False
 
     def piece(self, text: str) -> None:
         """Go on with the answer, as far as there is enough of it."""
@@ -74,7 +85,7 @@ class Out:
     def end(self) -> None:
         """Write what is left of the answer, and end its line."""
         self._text(self._held)
-        self._held = ""
+        self._held = self._speaker = ""
         if self._within:
             self._write("\n")
         self._within = False
@@ -92,6 +103,9 @@ class Out:
         if not text:
             return
         shown = visible(text)
+        if self._interrupted:
+            self._interrupted = False
+            shown = f"{visible(self._speaker)}: {shown.lstrip(' ')}"
         self._write(shown)
         self._within = not shown.endswith("\n")
 

@@ -465,7 +465,8 @@ class RemoteKeeper(_Keeper):
                     f"The server at {where} does not serve “{self._wanted or 'any model'}”: "
                     f"it has {names}."
                 )
+            model = await self._client.more(found[0])
         except VlmchatError as error:
             self._fail(str(error), died=False, restarting=False)
             return
-        self._stand(EngineStatus("ready", "Ready", model=found[0]))
+        self._stand(EngineStatus("ready", "Ready", model=model))

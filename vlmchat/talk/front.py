@@ -8,6 +8,7 @@ from vlmchat.chat.messages import Detail
 from vlmchat.client.protocol import Sampling
 from vlmchat.talk.attachments import Attachments
 from vlmchat.talk.engine_change import EngineChanger
+from vlmchat.talk.evaluating import Evaluating
 from vlmchat.talk.finetuning.following import Following
 from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind
@@ -32,6 +33,7 @@ class Front(Protocol):
         watching: puts the newest frame of a live source to the model, again and again.
         plans: what that costs.
         following: stays with fine-tuning jobs that run.
+        evaluating: puts the questions of a set to the model, while the chat goes on.
     """
 
     session: ChatSession
@@ -40,6 +42,7 @@ class Front(Protocol):
     engine_changer: EngineChanger
     watching: Watcher
     following: Following
+    evaluating: Evaluating
 
     @property
     def conversations(self) -> "Conversations":
@@ -163,6 +166,16 @@ class Front(Protocol):
         Raises:
             VlmchatError: there is no such adapter, no question, or it does not fit.
         """
+
+    def open_why(self, turn: Turn, word: str = "") -> None:
+        """Show where a reply looked, or a word of it.
+
+        Raises:
+            UsageError: there is no such word in it.
+        """
+
+    def open_evaluation(self) -> None:
+        """Show how an evaluation stands: its report, once there is one."""
 
     def open_log(self) -> None:
         """Show the end of the engine's log."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from vlmchat.chat.conversation import Conversation, Label, LabelKind
 from vlmchat.chat.messages import Attachment, Detail, Message, TextPart, user_message
-from vlmchat.client.protocol import Finished, Reading, Sampling, TextDelta
+from vlmchat.client.protocol import Begun, Reading, Sampling, TextDelta
 from vlmchat.errors import EngineError, UsageError, VlmchatError
 from vlmchat.talk.engine_keeper import EngineKeeper
 from vlmchat.talk.keeping.recorder import NoRecorder, Recorder, title_of
@@ -476,8 +476,10 @@ class ChatSession:
                     answer.seconds = now - first
                     self.recorder.grew(turn)
                     await self.view.turn_grew(turn, event.text)
-                elif isinstance(event, Finished):
-                    answer.finished = event
+                elif isinstance(event, Begun):
+                    answer.told = event.provenance
+                else:
+                    answer.finished, answer.told = event, event.provenance
                     answer.seconds = now - first
                     if sentence := left_out(event):
                         self.view.notice(sentence, "note")

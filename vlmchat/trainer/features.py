@@ -6,18 +6,16 @@ digest of the weights that made them, so that neither another picture, another p
 model is ever taken for it.
 """
 
-import ctypes
 import hashlib
 import logging
-import mmap
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load, save
 
+from vlmchat.engine.pages import let_go
 from vlmchat.engine.prompt import PlannedImage
 from vlmchat.engine.vision import TileMaker, encode_tiles
 from vlmchat.finetune.files import JobError, told, write_whole
@@ -83,25 +81,7 @@ class FeatureStore:
         gone = [*inner.vision_model.parameters(), *inner.connector.parameters()]
         inner.vision_model = torch.nn.Identity()
         inner.connector = torch.nn.Identity()
-        _give_back(gone)
-
-
-def _give_back(weights: Iterable[torch.Tensor]) -> None:
-    """Let go of the memory of weights that nobody looks at any more.
-
-    They are views of one mapping of the whole file, which stays as long as one of them is needed:
-    their pages would stay with it. Linux only; elsewhere they stay.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    advise = ctypes.CDLL(None).madvise
-    for weight in weights:
-        if weight.device.type != "cpu":
-            continue
-        begin = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        end = (weight.data_ptr() + weight.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-        if end > begin:
-            advise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
+        let_go(gone)  # they are views of a mapping of the whole file
 
 
 def weights_digest(model: Any) -> str:  # noqa: ANN401 - Idefics3 or SmolVLM

@@ -41,8 +41,15 @@ def turn_bindings() -> list[Binding]:
     ]
 
 
-def help_rows(keys: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
-    """Return how each command is written, and what it does and by which of these `keys`."""
+def help_rows(
+    keys: Mapping[str, Sequence[str]], barred: Mapping[str, str]
+) -> list[tuple[str, str, str]]:
+    """Return how each command is written, what it does by which of these `keys`, and its bar.
+
+    Args:
+        keys: of each command that has any.
+        barred: why those commands cannot be used that what answers does not allow.
+    """
     rows = []
     for command in COMMANDS:
         names = [title for title in (keys_title(keys.get(command.name, ())),) if title]
@@ -50,5 +57,7 @@ def help_rows(keys: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
             names.append(f"{title} on a turn")
         key = f" ({', '.join(names)})" if names else ""
         also = "".join(f", /{alias}" for alias in command.aliases)
-        rows.append((f"{command.usage}{also}", f"{command.help}{key}"))
+        rows.append(
+            (f"{command.usage}{also}", f"{command.help}{key}", barred.get(command.name, ""))
+        )
     return rows

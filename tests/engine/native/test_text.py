@@ -137,6 +137,28 @@ def test_long(compiled: Compiled, variant: str, threads: int) -> None:
         text.step(5, cache)
 
 
+@pytest.mark.parametrize("variant", EACH_VARIANT)
+@pytest.mark.parametrize("bits", [4, 8, 16, 32])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_several_sequences(compiled: Compiled, variant: str, bits: int, threads: int) -> None:
+    """A sequence's logits are the same to the last bit, whoever is read beside it."""
+    model = _model(THREE_TO_ONE, torch.float32 if bits == 32 else torch.bfloat16)
+    text = NativeText(ModelWeights(model), compiled(variant), min(bits, 16), threads)
+    ids, caches = _ids(200), list[KVCache]()
+    for number in range(19):  # more than are read at once, of several lengths
+        caches.append(text.new_cache())
+        text.prefill(text.embed(ids[: 9 + 10 * number]), caches[-1])
+    alone = [
+        text.step(number + 5, cache.copy(cache.length)).clone()
+        for number, cache in enumerate(caches)
+    ]
+    for count in (1, 2, 3, 7, 8, 15, 19):
+        some = [cache.copy(cache.length) for cache in caches[:count]]
+        found = text.steps(range(5, 5 + count), some)
+        assert torch.equal(found, torch.stack(alone[:count])), count
+        assert [cache.length for cache in some] == [one.length + 1 for one in caches[:count]]
+
+
 def test_a_cache_of_another_dtype(compiled: Compiled) -> None:
     model, ids = _model(THREE_TO_ONE), _ids(30)
     text = NativeText(ModelWeights(model), compiled(""), 8, 1)

@@ -29,7 +29,10 @@ class Caches:
 
     def __init__(self, limits: CacheLimits | None = None, device: str = "cpu") -> None:
         limits = limits or CacheLimits()
-        folder = FeatureFolder(paths.cache_dir() / "pictures", limits.disk) if limits.disk else None
+        folder = None
+        if limits.disk:
+            place = limits.folder or paths.cache_dir() / "pictures"
+            folder = FeatureFolder(place, limits.disk)
         self.features = FeatureCache(limits.pictures, folder)
         self.prefixes = PrefixCache(limits.prefixes, lambda: free_memory(device))
         self._eyes: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()

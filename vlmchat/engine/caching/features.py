@@ -73,6 +73,11 @@ class FeatureCache:
         self._size = 0
 
     @property
+    def keeps(self) -> bool:
+        """Whether anything is kept."""
+        return self._budget > 0
+
+    @property
     def nbytes(self) -> int:
         """Bytes in memory."""
         return self._size
@@ -127,6 +132,7 @@ class FeatureFolder:
     def __init__(self, folder: Path, budget: int) -> None:
         self._folder = folder
         self._budget = budget
+        self._size: int | None = None
 
     def _file(self, key: PictureKey) -> Path:
         return self._folder / f"{hashlib.sha256(str(key).encode()).hexdigest()}.safetensors"
@@ -156,16 +162,21 @@ class FeatureFolder:
                 path = Path(part.name)
             try:
                 save_file({"features": features}, path, {"key": str(key)})
+                size = path.stat().st_size
                 path.replace(self._file(key))
             finally:
                 path.unlink(missing_ok=True)
-            self._make_room()
+            # Counting the files each time would take longer, the more of them there are.
+            self._size = None if self._size is None else self._size + size
+            if self._size is None or self._size > self._budget:
+                self._make_room()
 
     def _make_room(self) -> None:
         files = [(path, path.stat()) for path in self._folder.glob("*.safetensors")]
         size = sum(stat.st_size for _, stat in files)
         for path, stat in sorted(files, key=lambda item: item[1].st_mtime_ns):
             if size <= self._budget:
-                return
+                break
             path.unlink(missing_ok=True)
             size -= stat.st_size
+        self._size = size

@@ -1,6 +1,7 @@
 """How much the caches may keep; plain values, no torch."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 MEBIBYTE = 1 << 20
 
@@ -14,8 +15,10 @@ class CacheLimits:
             the memory that is free when the first is kept, at most 2 GiB.
         pictures: of pictures that have been looked at.
         disk: of pictures' features on the disk; 0 keeps none there.
+        folder: where on the disk; ``None`` for the cache folder.
     """
 
     prefixes: int | None = None
     pictures: int = 256 * MEBIBYTE
     disk: int = 0
+    folder: Path | None = None

@@ -3,7 +3,7 @@
 A prompt takes the entry that shares the longest beginning with it. Tokens are compared as numbers,
 and where they stand for a picture, by which picture it is. What the entry has beyond that is cut
 off where little is lost, and otherwise the shared beginning is copied, so that the other branch
-stays as it is.
+stays as it is; and it is copied, too, where another answer is being made with it just now.
 
 The logits behind a prompt are kept as well. Reading the last token by itself would round otherwise
 than reading it with the rest: the same question with the same seed shall have the same answer.
@@ -42,7 +42,7 @@ class PlacedPicture:
     key: PictureKey
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Tape:
     """A cache together with the tokens that it holds.
 
@@ -74,6 +74,18 @@ class Tape:
         self.sure = self.cache.length
         return logits
 
+    @staticmethod
+    def step_together(tapes: "Sequence[Tape]") -> torch.Tensor:
+        """Read the last of `ids` of each tape, all of one model; return the logits: (tapes, vocab).
+
+        Each tape holds all of its tokens but the last.
+        """
+        tokens, caches = [tape.ids[-1] for tape in tapes], [tape.cache for tape in tapes]
+        logits = tapes[0].text.steps(tokens, caches)
+        for tape in tapes:
+            tape.sure = tape.cache.length
+        return logits
+
     def score(self, tokens: Sequence[int]) -> torch.Tensor:
         """Read tokens on trial; return the logits behind each. `keep` says how many are true."""
         return self.text.score(self.text.embed(tokens), self.cache)
@@ -97,6 +109,14 @@ class _Entry:
     @property
     def nbytes(self) -> int:
         return self.cache.nbytes + (self.end[1].nbytes if self.end else 0)
+
+    @classmethod
+    def of(cls, tape: Tape) -> "_Entry":
+        """Return what a tape holds for certain."""
+        ids = np.asarray(tape.ids[: tape.sure], np.int64)
+        pictures = tuple(item for item in tape.pictures if item.start < tape.sure)
+        end = tape.end if tape.end and tape.end[0] <= tape.sure else None
+        return cls(weakref.ref(tape.text), tape.cache, ids, pictures, end)
 
     def ends_at(self, length: int) -> bool:
         """Return whether the logits behind the first `length` tokens are known."""
@@ -128,6 +148,7 @@ class PrefixCache:
         self._free = free
         self._budget = budget
         self._entries: list[_Entry] = []  # the least recently used first
+        self._lent: weakref.WeakSet[Tape] = weakref.WeakSet()
 
     def __len__(self) -> int:
         """Return how many beginnings are kept."""
@@ -146,40 +167,49 @@ class PrefixCache:
         The last token is left to be read, for its logits, where they are not known. The tape
         belongs to the caller; `give_back` it when the answer has ended, however that was.
         """
+        tape = self._lease(text, ids, pictures)
+        self._lent.add(tape)
+        return tape
+
+    def _lease(
+        self, text: TextModel[Any], ids: Sequence[int], pictures: Sequence[PlacedPicture]
+    ) -> Tape:
         self._forget_dead()
         wanted, size = np.asarray(ids, np.int64), len(ids)
         best, shared = None, 0
-        for entry in self._entries:
+        lent = [_Entry.of(tape) for tape in self._lent if tape.text is text and tape.sure]
+        for entry in (*lent, *self._entries):
             if entry.text() is not text:
                 continue
             common = entry.shared(wanted, pictures)
             common = size if common == size and entry.ends_at(size) else min(common, size - 1)
-            if common >= shared:  # the newest of those that share most
+            if common >= shared:  # the newest of those that share most, lent to nobody if it may be
                 best, shared = entry, common
         if best is None or not shared:
             return Tape(text, text.new_cache(), list(ids), tuple(pictures))
-        lost = best.cache.length - shared
-        if lost > _LEAST_KEPT and lost * _COPIED_PER_READ > shared:
-            cache = best.cache.copy(shared)
-            self._entries.remove(best)
-            self._entries.append(best)
-        else:
-            cache = best.cache
-            cache.crop(shared)
-            self._entries.remove(best)
         end = best.end if shared == size else None
-        return Tape(text, cache, list(ids), tuple(pictures), shared, end)
+        return Tape(text, self._beginning(best, shared), list(ids), tuple(pictures), shared, end)
+
+    def _beginning(self, entry: _Entry, shared: int) -> Cache:
+        """Return a cache of the first tokens of an entry, its own where that costs little."""
+        if entry not in self._entries:  # an answer is being made with it
+            return entry.cache.copy(shared)
+        self._entries.remove(entry)
+        lost = entry.cache.length - shared
+        if lost > _LEAST_KEPT and lost * _COPIED_PER_READ > shared:
+            self._entries.append(entry)
+            return entry.cache.copy(shared)
+        entry.cache.crop(shared)
+        return entry.cache
 
     def give_back(self, tape: Tape) -> None:
         """Keep what a tape holds, for later prompts."""
+        self._lent.discard(tape)
         if tape.cache.length != tape.sure:
             tape.cache.crop(tape.sure)
         if not tape.sure:
             return
-        ids = np.asarray(tape.ids[: tape.sure], np.int64)
-        pictures = tuple(item for item in tape.pictures if item.start < tape.sure)
-        end = tape.end if tape.end and tape.end[0] <= tape.sure else None
-        self._entries.append(_Entry(weakref.ref(tape.text), tape.cache, ids, pictures, end))
+        self._entries.append(_Entry.of(tape))
         self._make_room()
 
     def clear(self) -> None:

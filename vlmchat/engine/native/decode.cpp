@@ -1,9 +1,10 @@
-// One token through a Llama text model: the native way of vlmchat to write an answer on a CPU.
+// Tokens through a Llama text model: the native way of vlmchat to write answers on a CPU.
 //
 // Compiled on first use by building.py, called through ctypes by library.py. Nothing is kept
 // outside the objects that `vlmchat_team` and `vlmchat_decoder` return, so that any number of
 // them can work at once. Reading a model's weights takes nearly all of the time, so they are read
-// once, in the order in which they lie, in as few bits as asked for, and ahead of their use.
+// once, in the order in which they lie, in as few bits as asked for, and ahead of their use; and
+// where several answers are written at the same time, once for a token of each.
 //
 // Sources of the model: arXiv:2302.13971 (Llama), arXiv:1910.07467 (RMS norm), arXiv:2104.09864
 // (rotary embedding), arXiv:2002.05202 (SwiGLU), arXiv:2305.13245 (grouped heads).
@@ -20,9 +21,11 @@
 
 namespace {
 
-constexpr int kVersion = 1;   // of the functions and structures at the end of this file
+constexpr int kVersion = 2;   // of the functions and structures at the end of this file
 constexpr int kTokens = 512;  // that a chunk of attention reads at most
 constexpr int kShares = 4;    // chunks for each thread, so that a slow one is given less
+constexpr int kPieces = 8;    // of a layer's attention; sums of other pieces have other last bits
+constexpr int kMost = 16;     // sequences of which a token is read at a time
 
 struct Shape {
     int32_t layers, hidden, heads, kv_heads, head_dim, ffn, vocab, positions;
@@ -45,6 +48,48 @@ struct Token {
 // The phases of a layer; the head follows the last layer as one more.
 enum Phase { kQkv, kAttention, kOutput, kGateUp, kDown, kPhases };
 
+// What is known of one sequence on its way through the layers.
+struct Lane {
+    Token token{};
+    std::vector<float> stream;  // what the layers add to
+    std::vector<float> inner;   // normalized, or inside the feed-forward layer
+    std::vector<float> qkv, queries, attended, partial, stats;
+    Activation input;
+    int piece = 0, pieces = 0;
+
+    Lane(const Shape& shape, int outputs)
+        : stream(shape.hidden),
+          inner(std::max(shape.hidden, shape.ffn)),
+          qkv(outputs),
+          queries(shape.heads * shape.head_dim),
+          attended(shape.heads * shape.head_dim),
+          input(std::max({shape.hidden, shape.ffn, shape.heads * shape.head_dim})) {}
+
+    void begin(const Token& read, const Shape& shape) {
+        token = read;
+        for (int i = 0; i < shape.hidden; i += W)
+            store(&stream[i], token.embedding_bits == 16
+                                  ? load(static_cast<const bf16*>(token.embedding) + i)
+                                  : load(static_cast<const float*>(token.embedding) + i));
+        // Attention is shared by heads and by pieces of the tokens, the same ones for any number
+        // of threads: the same question is to have the same answer on a busy machine, too.
+        const int tokens = token.position + 1;
+        const int wanted = (kPieces + shape.kv_heads - 1) / shape.kv_heads;
+        piece = std::clamp((tokens + wanted - 1) / wanted, 64, kTokens);
+        piece = (piece + W - 1) / W * W;
+        pieces = (tokens + piece - 1) / piece;
+        partial.resize(pieces * attended.size());
+        stats.resize(static_cast<size_t>(pieces) * shape.heads * 2);
+    }
+
+    // Where the keys (part 0) or the values (part 1) of a head are, from a token on.
+    template <class T>
+    T* cached(const Shape& shape, int layer, int part, int head, int from) const {
+        const size_t index = (static_cast<size_t>(layer) * 2 + part) * shape.kv_heads + head;
+        return static_cast<T*>(token.cache) + (index * token.capacity + from) * shape.head_dim;
+    }
+};
+
 class Decoder final : public Work {
   public:
     Decoder(Team& team, const Shape& shape, const Layer* layers, const Matrix& head,
@@ -56,71 +101,57 @@ class Decoder final : public Work {
           final_norm_(final_norm),
           cos_(cos),
           sin_(sin),
-          queries_per_key_(shape.heads / shape.kv_heads),
-          stream_(shape.hidden),
-          inner_(std::max(shape.hidden, shape.ffn)),
-          qkv_(layers_[0].qkv.blocks() * kBlock),
-          queries_(shape.heads * shape.head_dim),
-          attended_(shape.heads * shape.head_dim),
-          input_(std::max({shape.hidden, shape.ffn, shape.heads * shape.head_dim})) {}
+          queries_per_key_(shape.heads / shape.kv_heads) {}
 
-    void step(const Token& token) {
-        token_ = token;
-        for (int i = 0; i < shape_.hidden; i += W)
-            store(&stream_[i], token.embedding_bits == 16
-                                   ? load(static_cast<const bf16*>(token.embedding) + i)
-                                   : load(static_cast<const float*>(token.embedding) + i));
+    // Read a token of each sequence; at most kMost, and of different sequences.
+    void step(const Token* tokens, int count) {
+        while (static_cast<int>(lanes_.size()) < count)
+            lanes_.emplace_back(shape_, layers_[0].qkv.blocks() * kBlock);
+        count_ = count;
+        for (int n = 0; n < count; n++) {
+            lanes_[n].begin(tokens[n], shape_);
+            inputs_[n] = &lanes_[n].input;
+        }
         threads_ = team_.size();
         shares_ = threads_ == 1 ? 1 : std::min(threads_ * kShares, kChunks);
-        // Attention is shared by heads and by pieces of the tokens.
-        const int tokens = token.position + 1;
-        const int wanted = (shares_ + shape_.kv_heads - 1) / shape_.kv_heads;
-        piece_ = std::clamp((tokens + wanted - 1) / wanted, 64, kTokens);
-        piece_ = (piece_ + W - 1) / W * W;
-        pieces_ = (tokens + piece_ - 1) / piece_;
-        partial_.resize(pieces_ * attended_.size());
-        stats_.resize(static_cast<size_t>(pieces_) * shape_.heads * 2);
         scores_.resize(static_cast<size_t>(threads_) * kQueries * kTokens);
         team_.run(*this);
     }
 
-    // The small things between the matrices, by whichever thread was the last to finish.
+    // Each phase has small things to be done before it: for one sequence by whichever thread was
+    // the last to finish, for several as a phase of their own, in which each sequence is a chunk.
     int open(int phase) override {
-        const int index = phase / kPhases, kind = phase % kPhases;
-        if (index == shape_.layers) {
-            if (kind > 0) return 0;
-            normalize(final_norm_, head_);
-            return chunks(index, kind);
-        }
-        const Layer& layer = layers_[index];
-        switch (kind) {
-            case kQkv: normalize(layer.input_norm, layer.qkv); break;
-            case kAttention:
-                token_.bits == 16 ? remember<bf16>(index) : remember<float>(index);
-                break;
-            case kOutput:
-                token_.bits == 16 ? merge<bf16>() : merge<float>();
-                input_.take(attended_.data(), layer.output.columns, layer.output.bits);
-                break;
-            case kGateUp: normalize(layer.ffn_norm, layer.gate_up); break;
-            default: input_.take(inner_.data(), layer.down.columns, layer.down.bits);
-        }
-        return chunks(index, kind);
+        const Place at = place(phase);
+        if (at.layer == shape_.layers && at.kind > 0) return 0;
+        if (at.before) return count_;
+        if (count_ == 1) prepare(lanes_[0], at.layer, at.kind);
+        return chunks(at.layer, at.kind);
     }
 
     void chunk(int phase, int index, int thread) override {
-        const int layer = phase / kPhases, kind = phase % kPhases, count = chunks(layer, kind);
-        const int end = first_chunk(index + 1, count, blocks(layer, kind));
-        for (int i = first_chunk(index, count, blocks(layer, kind)); i < end; i++) {
-            if (layer == shape_.layers || kind != kAttention)
-                multiply_block(layer, kind, i);
+        const Place at = place(phase);
+        if (at.before) return prepare(lanes_[index], at.layer, at.kind);
+        const int all = blocks(at.layer, at.kind), count = std::min(all, shares_);
+        const int end = first_chunk(index + 1, count, all);
+        for (int i = first_chunk(index, count, all); i < end; i++) {
+            if (at.layer == shape_.layers || at.kind != kAttention)
+                multiply_block(at.layer, at.kind, i);
             else
-                token_.bits == 16 ? attend_piece<bf16>(layer, i, thread)
-                                  : attend_piece<float>(layer, i, thread);
+                attend_block(at.layer, i, thread);
         }
     }
 
   private:
+    struct Place {
+        int layer, kind;
+        bool before;
+    };
+
+    Place place(int phase) const {
+        const int each = count_ == 1 ? 1 : 2, at = phase / each;
+        return {at / kPhases, at % kPhases, each == 2 && phase % 2 == 0};
+    }
+
     int chunks(int layer, int kind) const { return std::min(blocks(layer, kind), shares_); }
 
     const Matrix& matrix(int layer, int kind) const {
@@ -135,58 +166,86 @@ class Decoder final : public Work {
 
     // The parts of a phase, which chunks are made of.
     int blocks(int layer, int kind) const {
-        if (layer < shape_.layers && kind == kAttention) return pieces_ * shape_.kv_heads;
+        if (layer < shape_.layers && kind == kAttention) {
+            int pieces = 0;
+            for (int n = 0; n < count_; n++) pieces += lanes_[n].pieces;
+            return pieces * shape_.kv_heads;
+        }
         if (layer < shape_.layers && kind == kGateUp) return shape_.ffn / kBlock;
         return matrix(layer, kind).blocks();
     }
 
-    void multiply_block(int layer, int kind, int block) {
-        float x[kBlock], up[kBlock];
-        const int at = block * kBlock;
-        if (layer == shape_.layers) {
-            multiply(head_, input_, block, x);
-            std::copy_n(x, std::min(kBlock, shape_.vocab - at), token_.logits + at);
-            return;
-        }
-        const Layer& weights = layers_[layer];
-        if (kind == kQkv) {
-            multiply(weights.qkv, input_, block, &qkv_[at]);
-        } else if (kind == kGateUp) {
-            multiply(weights.gate_up, input_, block, x);
-            multiply(weights.gate_up, input_, block + shape_.ffn / kBlock, up);
-            for (int i = 0; i < kBlock; i += W) {
-                const F gate = load(x + i);
-                store(&inner_[at + i], gate / (all(1) + exponential(-gate)) * load(up + i));
-            }
-        } else {
-            multiply(kind == kOutput ? weights.output : weights.down, input_, block, x);
-            for (int i = 0; i < kBlock; i += W)
-                store(&stream_[at + i], load(&stream_[at + i]) + load(x + i));
+    void prepare(Lane& lane, int index, int kind) const {
+        if (index == shape_.layers) return normalize(lane, final_norm_, head_);
+        const Layer& layer = layers_[index];
+        const bool small = lane.token.bits == 16;
+        switch (kind) {
+            case kQkv: return normalize(lane, layer.input_norm, layer.qkv);
+            case kAttention:
+                return small ? remember<bf16>(lane, index) : remember<float>(lane, index);
+            case kOutput:
+                small ? merge<bf16>(lane) : merge<float>(lane);
+                return lane.input.take(lane.attended.data(), layer.output.columns,
+                                       layer.output.bits);
+            case kGateUp: return normalize(lane, layer.ffn_norm, layer.gate_up);
+            default:
+                lane.input.take(lane.inner.data(), layer.down.columns, layer.down.bits);
         }
     }
 
-    void normalize(const float* weights, const Matrix& matrix) {
+    void multiply_block(int layer, int kind, int block) {
+        float x[kMost][kBlock], up[kMost][kBlock];
+        float *out[kMost], *more[kMost];
+        const int at = block * kBlock;
+        for (int n = 0; n < count_; n++) {
+            const bool direct = layer < shape_.layers && kind == kQkv;
+            out[n] = direct ? &lanes_[n].qkv[at] : x[n];
+            more[n] = up[n];
+        }
+        const Matrix& weights = matrix(layer, kind);
+        multiply(weights, inputs_, count_, block, out);
+        if (layer == shape_.layers) {
+            for (int n = 0; n < count_; n++)
+                std::copy_n(x[n], std::min(kBlock, shape_.vocab - at), lanes_[n].token.logits + at);
+        } else if (kind == kGateUp) {
+            multiply(weights, inputs_, count_, block + shape_.ffn / kBlock, more);
+            for (int n = 0; n < count_; n++)
+                for (int i = 0; i < kBlock; i += W) {
+                    const F gate = load(x[n] + i);
+                    store(&lanes_[n].inner[at + i],
+                          gate / (all(1) + exponential(-gate)) * load(up[n] + i));
+                }
+        } else if (kind != kQkv) {
+            for (int n = 0; n < count_; n++) {
+                float* to = &lanes_[n].stream[at];
+                for (int i = 0; i < kBlock; i += W) store(to + i, load(to + i) + load(x[n] + i));
+            }
+        }
+    }
+
+    void attend_block(int layer, int index, int thread) {
+        int n = 0;
+        for (; index >= lanes_[n].pieces * shape_.kv_heads; n++)
+            index -= lanes_[n].pieces * shape_.kv_heads;
+        Lane& lane = lanes_[n];
+        lane.token.bits == 16 ? attend_piece<bf16>(lane, layer, index, thread)
+                              : attend_piece<float>(lane, layer, index, thread);
+    }
+
+    void normalize(Lane& lane, const float* weights, const Matrix& matrix) const {
         F squares = all(0);
         for (int i = 0; i < shape_.hidden; i += W)
-            squares = squares + load(&stream_[i]) * load(&stream_[i]);
+            squares = squares + load(&lane.stream[i]) * load(&lane.stream[i]);
         const F by = all(1 / std::sqrt(sum_of(squares) / shape_.hidden + shape_.eps));
         for (int i = 0; i < shape_.hidden; i += W)
-            store(&inner_[i], load(&stream_[i]) * by * load(weights + i));
-        input_.take(inner_.data(), matrix.columns, matrix.bits);
+            store(&lane.inner[i], load(&lane.stream[i]) * by * load(weights + i));
+        lane.input.take(lane.inner.data(), matrix.columns, matrix.bits);
     }
 
-    // Where the keys (part 0) or the values (part 1) of a head are, from a token on.
-    template <class T>
-    T* cached(int layer, int part, int head, int token) const {
-        const size_t index = (static_cast<size_t>(layer) * 2 + part) * shape_.kv_heads + head;
-        return static_cast<T*>(token_.cache) +
-               (index * token_.capacity + token) * shape_.head_dim;
-    }
-
-    void rotate(float* x) const {
+    void rotate(float* x, int position) const {
         const int half = shape_.head_dim / 2;
-        const float* cos = cos_ + static_cast<size_t>(token_.position) * half;
-        const float* sin = sin_ + static_cast<size_t>(token_.position) * half;
+        const float* cos = cos_ + static_cast<size_t>(position) * half;
+        const float* sin = sin_ + static_cast<size_t>(position) * half;
         for (int i = 0; i < half; i += W) {
             const F c = load(cos + i), s = load(sin + i), a = load(x + i), b = load(x + half + i);
             store(x + i, a * c - b * s);
@@ -196,56 +255,57 @@ class Decoder final : public Work {
 
     // Rotate queries and keys, and put keys and values into the cache.
     template <class T>
-    void remember(int layer) {
-        const int dim = shape_.head_dim;
+    void remember(Lane& lane, int layer) const {
+        const int dim = shape_.head_dim, position = lane.token.position;
         const F scale = all(1 / std::sqrt(static_cast<float>(dim)));
-        float* x = qkv_.data();
+        float* x = lane.qkv.data();
         for (int h = 0; h < shape_.heads; h++, x += dim) {
-            rotate(x);
+            rotate(x, position);
             for (int i = 0; i < dim; i += W) store(x + i, load(x + i) * scale);
-            arrange(x, &queries_[h * dim], dim, T());
+            arrange(x, &lane.queries[h * dim], dim, T());
         }
         for (int part = 0; part < 2; part++)
             for (int h = 0; h < shape_.kv_heads; h++, x += dim) {
-                if (part == 0) rotate(x);
-                T* to = cached<T>(layer, part, h, token_.position);
+                if (part == 0) rotate(x, position);
+                T* to = lane.cached<T>(shape_, layer, part, h, position);
                 for (int i = 0; i < dim; i += W) store(to + i, load(x + i));
             }
     }
 
     template <class T>
-    void attend_piece(int layer, int index, int thread) {
-        const int dim = shape_.head_dim, piece = index % pieces_;
-        const int head = index / pieces_, query = head * queries_per_key_;
-        const int from = piece * piece_, count = std::min(piece_, token_.position + 1 - from);
+    void attend_piece(Lane& lane, int layer, int index, int thread) {
+        const int dim = shape_.head_dim, piece = index % lane.pieces;
+        const int head = index / lane.pieces, query = head * queries_per_key_;
+        const int from = piece * lane.piece;
+        const int count = std::min(lane.piece, lane.token.position + 1 - from);
         const auto heads = dim == 64 ? attend_heads<T, 64> : attend_heads<T, 32>;
-        heads(queries_per_key_, cached<T>(layer, 0, head, from), cached<T>(layer, 1, head, from),
-              count, &queries_[query * dim],
+        heads(queries_per_key_, lane.cached<T>(shape_, layer, 0, head, from),
+              lane.cached<T>(shape_, layer, 1, head, from), count, &lane.queries[query * dim],
               &scores_[static_cast<size_t>(thread) * kQueries * kTokens], kTokens,
-              &partial_[piece * attended_.size() + query * dim],
-              &stats_[(static_cast<size_t>(piece) * shape_.heads + query) * 2]);
+              &lane.partial[piece * lane.attended.size() + query * dim],
+              &lane.stats[(static_cast<size_t>(piece) * shape_.heads + query) * 2]);
     }
 
     // Put the pieces of attention together.
     template <class T>
-    void merge() {
+    void merge(Lane& lane) const {
         const int dim = shape_.head_dim;
         for (int h = 0; h < shape_.heads; h++) {
             float most = -INFINITY, total = 0;
-            for (int p = 0; p < pieces_; p++)
-                most = std::max(most, stats_[(p * shape_.heads + h) * 2]);
-            float* sum = &queries_[h * dim];  // not needed any more
+            for (int p = 0; p < lane.pieces; p++)
+                most = std::max(most, lane.stats[(p * shape_.heads + h) * 2]);
+            float* sum = &lane.queries[h * dim];  // not needed any more
             std::fill_n(sum, dim, 0.0f);
-            for (int p = 0; p < pieces_; p++) {
-                const float* stats = &stats_[(p * shape_.heads + h) * 2];
+            for (int p = 0; p < lane.pieces; p++) {
+                const float* stats = &lane.stats[(p * shape_.heads + h) * 2];
                 const float weight = std::exp(stats[0] - most);
                 total += weight * stats[1];
-                const float* part = &partial_[p * attended_.size() + h * dim];
+                const float* part = &lane.partial[p * lane.attended.size() + h * dim];
                 for (int i = 0; i < dim; i += W)
                     store(sum + i, load(sum + i) + load(part + i) * all(weight));
             }
             for (int i = 0; i < dim; i += W) store(sum + i, load(sum + i) * all(1 / total));
-            restore(sum, &attended_[h * dim], dim, T());
+            restore(sum, &lane.attended[h * dim], dim, T());
         }
     }
 
@@ -255,12 +315,10 @@ class Decoder final : public Work {
     const Matrix head_;
     const float *final_norm_, *cos_, *sin_;
     const int queries_per_key_;
-    std::vector<float> stream_;  // what the layers add to
-    std::vector<float> inner_;   // normalized, or inside the feed-forward layer
-    std::vector<float> qkv_, queries_, attended_, partial_, stats_, scores_;
-    Activation input_;
-    Token token_{};
-    int threads_ = 1, shares_ = 1, piece_ = 0, pieces_ = 0;
+    std::vector<Lane> lanes_;
+    const Activation* inputs_[kMost] = {};
+    std::vector<float> scores_;
+    int count_ = 0, threads_ = 1, shares_ = 1;
 };
 
 // A matrix times one vector.
@@ -282,7 +340,9 @@ struct Product final : Work {
         const int end = first_chunk(index + 1, chunks, matrix.blocks());
         for (int block = first_chunk(index, chunks, matrix.blocks()); block < end; block++) {
             const int at = block * kBlock;
-            multiply(matrix, x, block, sums);
+            const Activation* input = &x;
+            float* to = sums;
+            multiply(matrix, &input, 1, block, &to);
             std::copy_n(sums, std::min(kBlock, matrix.rows - at), out + at);
         }
     }
@@ -381,11 +441,13 @@ EXPORTED void* vlmchat_decoder(void* team, const Shape* shape, const Layer* laye
 
 EXPORTED void vlmchat_decoder_free(void* decoder) { delete static_cast<Decoder*>(decoder); }
 
-// Read a token: its keys and values go into the cache, its logits to where they are wanted.
-// Return 0, or -1 if there is not enough memory.
-EXPORTED int32_t vlmchat_step(void* decoder, const Token* token) {
+// Read a token of each of `count` sequences: their keys and values go into their caches, their
+// logits to where they are wanted. Return 0, -1 if there is not enough memory, or -2 if there are
+// too many.
+EXPORTED int32_t vlmchat_step(void* decoder, const Token* tokens, int32_t count) {
+    if (count < 1 || count > kMost) return -2;
     try {
-        static_cast<Decoder*>(decoder)->step(*token);
+        static_cast<Decoder*>(decoder)->step(tokens, count);
         return 0;
     } catch (const std::exception&) {
         return -1;

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 import torch
 
-VERSION = 1  # kVersion in decode.cpp
+VERSION = 2  # kVersion in decode.cpp
+MOST = 16  # kMost in decode.cpp
 _BITS = {torch.bfloat16: 16, torch.float32: 32}
 
 
@@ -77,7 +78,7 @@ _FUNCTIONS = {
         ),
     ),
     "vlmchat_decoder_free": (None, (c_void_p,)),
-    "vlmchat_step": (c_int32, (c_void_p, POINTER(TokenStruct))),
+    "vlmchat_step": (c_int32, (c_void_p, POINTER(TokenStruct), c_int32)),
 }
 
 

@@ -13,6 +13,7 @@ constexpr int kBlock = 16;    // rows of a matrix that are multiplied together
 constexpr int kGroup = 32;    // columns that share a scale, in weights and in activations
 constexpr int kAhead = 4096;  // bytes by which weights are fetched ahead
 constexpr float kFine = 254;  // steps of a second int8 number in one of the first
+constexpr int kTogether = W == 16 ? 8 : 4;  // vectors at a time: what there are registers for
 
 // Packed: for each block of 16 rows, for each group of 32 columns, a record of the weights and
 // then the scales of the 16 rows (fp16). Column 4 i + b of row r is byte 64 i + 4 r + b.
@@ -102,59 +103,90 @@ struct Activation {
     }
 };
 
-template <int Bits>
-void multiply_packed(const Matrix& matrix, const Activation& x, int block, float* out) {
+// The same 16 rows times N activations, of which each is summed up in the same order whatever N is:
+// a token's logits do not depend on who is read beside it.
+template <int Bits, int N>
+void multiply_packed(const Matrix& matrix, const Activation* const* x, int block,
+                     float* const* out) {
     constexpr int kParts = kBlock / W, kWeights = weight_bytes(Bits);
     const int groups = matrix.columns / kGroup;
     const uint8_t* record = matrix.block(block);
-    F total[kParts], least[kParts];
-    for (int p = 0; p < kParts; p++) total[p] = least[p] = all(0);
+    F total[N][kParts], least[N][kParts];
+    for (int n = 0; n < N; n++)
+        for (int p = 0; p < kParts; p++) total[n][p] = least[n][p] = all(0);
     for (int g = 0; g < groups; g++, record += record_bytes(Bits)) {
         for (int i = 0; i < record_bytes(Bits); i += 64) prefetch(record + kAhead + i);
-        const F scale = all(x.scale[g]);
-        const int32_t *values = &x.first[g * kGroup / 4], *fine = &x.second[g * kGroup / 4];
         for (int p = 0; p < kParts; p++) {
             const uint8_t *weights = record + 4 * W * p, *scales = record + kWeights + 2 * W * p;
-            if (Bits == 4) {
-                total[p] += dot4(weights, values) * (load_half(scales) * scale);
-                least[p] += load_half(scales + 2 * kBlock) * all(x.scaled_sum[g]);
-            } else {
-                const F dot = dot8(weights, values, x.sum[g]) +
-                              dot8(weights, fine, x.second_sum[g]) * all(1 / kFine);
-                total[p] += dot * (load_half(scales) * scale);
+            for (int n = 0; n < N; n++) {
+                const F scale = all(x[n]->scale[g]);
+                const int32_t *values = &x[n]->first[g * kGroup / 4],
+                              *fine = &x[n]->second[g * kGroup / 4];
+                if (Bits == 4) {
+                    total[n][p] += dot4(weights, values) * (load_half(scales) * scale);
+                    least[n][p] += load_half(scales + 2 * kBlock) * all(x[n]->scaled_sum[g]);
+                } else {
+                    const F dot = dot8(weights, values, x[n]->sum[g]) +
+                                  dot8(weights, fine, x[n]->second_sum[g]) * all(1 / kFine);
+                    total[n][p] += dot * (load_half(scales) * scale);
+                }
             }
         }
     }
-    for (int p = 0; p < kParts; p++) store(out + W * p, total[p] + least[p]);
+    for (int n = 0; n < N; n++)
+        for (int p = 0; p < kParts; p++) store(out[n] + W * p, total[n][p] + least[n][p]);
 }
 
-template <class T>
-void multiply_rows(const Matrix& matrix, const Activation& x, int block, float* out) {
+template <class T, int N>
+void multiply_rows(const Matrix& matrix, const Activation* const* x, int block,
+                   float* const* out) {
     const int columns = matrix.columns;
-    F sums[kBlock];
+    F sums[N][kBlock];
     for (int r = 0; r < kBlock; r++) {
         const int row = std::min(block * kBlock + r, matrix.rows - 1);
         const T* w = reinterpret_cast<const T*>(matrix.data) + static_cast<size_t>(row) * columns;
-        F one = all(0), two = all(0), a, b;
+        F one[N], two[N], a, b;
+        for (int n = 0; n < N; n++) one[n] = two[n] = all(0);
         for (int i = 0; i < columns; i += 2 * W) {
             prefetch(reinterpret_cast<const char*>(w + i) + kAhead);
             load_pair(w + i, a, b);
-            one += a * load(&x.plain[i]);
-            two += b * load(&x.plain[i + W]);
+            for (int n = 0; n < N; n++) {
+                one[n] += a * load(&x[n]->plain[i]);
+                two[n] += b * load(&x[n]->plain[i + W]);
+            }
         }
-        sums[r] = one + two;
+        for (int n = 0; n < N; n++) sums[n][r] = one[n] + two[n];
     }
-    for (int i = 0; i < kBlock; i += W) store(out + i, row_sums(sums + i));
+    for (int n = 0; n < N; n++)
+        for (int i = 0; i < kBlock; i += W) store(out[n] + i, row_sums(sums[n] + i));
 }
 
-// Multiply 16 rows; those behind the last row give any number.
-void multiply(const Matrix& matrix, const Activation& x, int block, float* out) {
+template <int N>
+void multiply_some(const Matrix& matrix, const Activation* const* x, int block,
+                   float* const* out) {
     switch (matrix.bits) {
-        case 4: return multiply_packed<4>(matrix, x, block, out);
-        case 8: return multiply_packed<8>(matrix, x, block, out);
-        case 16: return multiply_rows<bf16>(matrix, x, block, out);
-        default: return multiply_rows<float>(matrix, x, block, out);
+        case 4: return multiply_packed<4, N>(matrix, x, block, out);
+        case 8: return multiply_packed<8, N>(matrix, x, block, out);
+        case 16: return multiply_rows<bf16, N>(matrix, x, block, out);
+        default: return multiply_rows<float, N>(matrix, x, block, out);
     }
+}
+
+// Multiply 16 rows with `count` activations; those behind the last row give any number.
+void multiply(const Matrix& matrix, const Activation* const* x, int count, int block,
+              float* const* out) {
+    static_assert(kTogether == 4 || kTogether == 8, "the pieces below");
+    for (; count >= kTogether; count -= kTogether, x += kTogether, out += kTogether)
+        multiply_some<kTogether>(matrix, x, block, out);
+    if (kTogether > 4 && (count & 4)) {
+        multiply_some<4>(matrix, x, block, out);
+        x += 4, out += 4;
+    }
+    if (count & 2) {
+        multiply_some<2>(matrix, x, block, out);
+        x += 2, out += 2;
+    }
+    if (count & 1) multiply_some<1>(matrix, x, block, out);
 }
 
 uint16_t half_of(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }

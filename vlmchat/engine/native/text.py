@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from vlmchat.engine.cancelled import Check, unstopped
 from vlmchat.engine.native.library import (
+    MOST,
     LayerStruct,
     Library,
     ShapeStruct,
@@ -24,10 +25,13 @@ from vlmchat.engine.native.library import (
 )
 from vlmchat.engine.text import dense
 from vlmchat.engine.text.kv import KVCache
+from vlmchat.engine.text.tree import TokenTree, read_tree
+from vlmchat.engine.text.watching import Watch
 from vlmchat.engine.text.weights import LayerWeights, TextWeights
 from vlmchat.errors import VlmchatError
 
 _FEW = 8  # tokens that are read faster one by one than through dense layers
+_TOGETHER = 8  # sequences whose tokens are read for little more than one, see benchmarks/batch.py
 _HEAD_ROWS = 8192  # of the head that are dense at a time
 
 
@@ -119,7 +123,7 @@ class NativeText:
             table.float().contiguous() for table in (weights.final_norm, weights.cos, weights.sin)
         ]
         self._dense = _DenseLayers(self._layers, self._team, weights)
-        self._logits = torch.empty(self.shape.vocab)
+        self._logits = torch.empty(1, self.shape.vocab)
         self._decoder = self._new_decoder()
         matrices = [weight.data for layer in self._layers for weight in layer.weights]
         self.nbytes = sum(matrix.nbytes for matrix in [*matrices, self._head.data])
@@ -150,7 +154,7 @@ class NativeText:
             for embedding in embeddings:
                 check()
                 self._read(embedding, cache)
-            return self._logits.clone()
+            return self._logits[0].clone()
         last = dense.read(self._dense, embeddings, cache, check)[-1]
         logits = torch.empty(self.shape.vocab)
         return self._team.multiply(self._head, last.float().contiguous(), logits)
@@ -163,29 +167,78 @@ class NativeText:
         return self._logits_of(dense.read(self._dense, embeddings, cache))
 
     @torch.inference_mode()
+    def watched(self, embeddings: torch.Tensor, cache: KVCache, watch: Watch) -> torch.Tensor:
+        """Read tokens through dense layers, and tell of each; see `TextModel`."""
+        return self._logits_of(dense.read(self._dense, embeddings, cache, watch=watch))
+
+    @torch.inference_mode()
+    def tree(
+        self,
+        tree: TokenTree,
+        embeddings: torch.Tensor,
+        cache: KVCache,
+        check: Check = unstopped,
+    ) -> torch.Tensor:
+        """Return the logits behind each token of a tree; see `ReadsTrees`."""
+        hidden = read_tree(self._dense, functional.linear, tree, embeddings, cache, check)
+        return self._logits_of(hidden)
+
+    @torch.inference_mode()
     def step(self, token: int, cache: KVCache) -> torch.Tensor:
         """Read one token and return the logits behind it; see `TextModel`."""
         return self._read(self._embeddings.embed([token])[0], cache)
 
+    @property
+    def together(self) -> int:
+        """See `TextModel`."""
+        return _TOGETHER
+
+    @torch.inference_mode()
+    def steps(self, tokens: Sequence[int], caches: Sequence[KVCache]) -> torch.Tensor:
+        """Read a token of each sequence, every weight once; see `TextModel`."""
+        embeddings = self._embeddings.embed(tokens).contiguous()
+        for first in range(0, len(tokens), MOST):
+            some = slice(first, first + MOST)
+            self._step(embeddings[some], caches[some], self._rows(len(tokens))[some])
+        return self._rows(len(tokens))
+
     def _read(self, embedding: torch.Tensor, cache: KVCache) -> torch.Tensor:
-        if cache.length >= self.shape.positions:
+        self._step(embedding.contiguous()[None], [cache], self._rows(1))
+        return self._logits[0]
+
+    def _rows(self, count: int) -> torch.Tensor:
+        """Return room for the logits of so many sequences: (count, vocab)."""
+        if len(self._logits) < count:
+            self._logits = torch.empty(count, self.shape.vocab)
+        return self._logits[:count]
+
+    def _step(
+        self, embeddings: torch.Tensor, caches: Sequence[KVCache], logits: torch.Tensor
+    ) -> None:
+        """Read a token of each of a few sequences."""
+        if any(cache.length >= self.shape.positions for cache in caches):
             raise ValueError(f"there is room for {self.shape.positions} tokens")
-        cache.reserve(1)
-        embedding = embedding.contiguous()
-        token = TokenStruct(
-            embedding.data_ptr(),
-            cache.data.data_ptr(),
-            self._logits.data_ptr(),
-            cache.capacity,
-            cache.length,
-            bits_of(cache.data.dtype),
-            bits_of(embedding.dtype),
+        for cache in caches:
+            cache.reserve(1)
+        tokens = (TokenStruct * len(caches))(
+            *(
+                TokenStruct(
+                    embedding.data_ptr(),
+                    cache.data.data_ptr(),
+                    row.data_ptr(),
+                    cache.capacity,
+                    cache.length,
+                    bits_of(cache.data.dtype),
+                    bits_of(embedding.dtype),
+                )
+                for embedding, cache, row in zip(embeddings, caches, logits, strict=True)
+            )
         )
         self._team.ready()
-        if self._functions.vlmchat_step(self._decoder, byref(token)):
+        if self._functions.vlmchat_step(self._decoder, tokens, len(caches)):
             raise MemoryError("no memory to read a token")
-        cache.length += 1
-        return self._logits
+        for cache in caches:
+            cache.length += 1
 
     def _logits_of(self, hidden: torch.Tensor) -> torch.Tensor:
         if self._head.bits >= 16:

@@ -1,7 +1,8 @@
 """Which way the text model is run, and the change from one to the other.
 
 On a processor a plain Llama runs in our own ways: the native step where it is compiled, and until
-then, or without a compiler, plain torch. Everything else is left to the library.
+then, or without a compiler, plain torch. Everything else is left to the library, whose step is
+captured on a GPU.
 """
 
 import logging
@@ -15,10 +16,14 @@ import torch
 from vlmchat.engine.cancelled import Check, unstopped
 from vlmchat.engine.native import building
 from vlmchat.engine.native.text import NativeText, UnsupportedModelError
+from vlmchat.engine.text.graphed import GraphedText
 from vlmchat.engine.text.kv import KVCache
+from vlmchat.engine.text.library import LibraryCache, LibraryText
 from vlmchat.engine.text.model import TextModel
 from vlmchat.engine.text.portable import PortableText
-from vlmchat.engine.text.weights import TextWeights
+from vlmchat.engine.text.tree import TokenTree
+from vlmchat.engine.text.watching import Watch
+from vlmchat.engine.text.weights import TextWeights, is_plain_llama
 
 log = logging.getLogger(__name__)
 
@@ -151,15 +156,56 @@ class OwnText:
         self._ways.change()
         return self._ways.now.score(embeddings, cache)
 
+    def watched(self, embeddings: torch.Tensor, cache: KVCache, watch: Watch) -> torch.Tensor:
+        """Read tokens as `score` does, and tell of each layer; see `TextModel`."""
+        self._ways.change()
+        return self._ways.now.watched(embeddings, cache, watch)
+
+    def tree(
+        self,
+        tree: TokenTree,
+        embeddings: torch.Tensor,
+        cache: KVCache,
+        check: Check = unstopped,
+    ) -> torch.Tensor:
+        """Return the logits behind each token of a tree; see `ReadsTrees`."""
+        self._ways.change()
+        return self._ways.now.tree(tree, embeddings, cache, check)
+
     def step(self, token: int, cache: KVCache) -> torch.Tensor:
         """Read one token and return the logits behind it; see `TextModel`."""
         self._ways.follow()
         return self._ways.now.step(token, cache)
 
+    @property
+    def together(self) -> int:
+        """See `TextModel`."""
+        return self._ways.now.together
+
+    def steps(self, tokens: Sequence[int], caches: Sequence[KVCache]) -> torch.Tensor:
+        """Read one token of each of several sequences; see `TextModel`."""
+        self._ways.follow()
+        return self._ways.now.steps(tokens, caches)
+
+
+def modules_text(model: Any) -> TextModel[Any]:  # noqa: ANN401 - two classes without a typed base
+    """Return the text model of a loaded model, run by its own modules.
+
+    Args:
+        model: an Idefics3 or SmolVLM model for conditional generation.
+    """
+    if model.device.type == "cuda" and is_plain_llama(model.config):
+        graphed: TextModel[KVCache] = GraphedText(model)
+        return graphed
+    text: TextModel[LibraryCache] = LibraryText(model)
+    return text
+
 
 def describe(text: TextModel[Any]) -> str:
     """Return which way a text model is run, and why it is not a faster one, for a person."""
-    reason = text.reason if isinstance(text, OwnText) else "It is run by transformers."
+    reason = "It is run by transformers."
+    if isinstance(text, OwnText | GraphedText):
+        reason = text.reason
     return f"{text.way}. {reason}".strip()
 
 

@@ -6,6 +6,7 @@ dtype of the weights, grouped queries (arXiv:2305.13245).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeVar
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 from vlmchat.engine.cancelled import Check, unstopped
 from vlmchat.engine.text.kv import KVCache
 from vlmchat.engine.text.model import TextShape
+from vlmchat.engine.text.watching import Watch
 from vlmchat.engine.text.weights import TextWeights
 
 M_co = TypeVar("M_co", covariant=True)
@@ -70,6 +72,7 @@ def read(
     embeddings: torch.Tensor,
     cache: KVCache,
     check: Check = unstopped,
+    watch: Watch | None = None,
 ) -> torch.Tensor:
     """Read tokens behind those in the cache, and return what the head is multiplied with.
 
@@ -78,11 +81,12 @@ def read(
         embeddings: of shape (tokens, hidden), at least one token.
         cache: in the dtype of the weights; grows by as many tokens.
         check: called before each layer; when it raises, the cache is as long as before.
+        watch: is told the queries and keys of each layer.
 
     Returns:
         The normed hidden state of each token, of shape (tokens, hidden).
     """
-    return read_with(weights, functional.linear, embeddings, cache, check)
+    return read_with(weights, functional.linear, embeddings, cache, check, watch)
 
 
 @torch.inference_mode()
@@ -92,6 +96,7 @@ def read_with(
     embeddings: torch.Tensor,
     cache: KVCache,
     check: Check = unstopped,
+    watch: Watch | None = None,
 ) -> torch.Tensor:
     """Read tokens as `read` does, with matrices of any kind.
 
@@ -101,6 +106,7 @@ def read_with(
         embeddings: see `read`.
         cache: likewise.
         check: likewise.
+        watch: likewise.
     """
     shape, dtype = weights.shape, cache.data.dtype
     hidden = embeddings.to(dtype)
@@ -116,7 +122,8 @@ def read_with(
         layer = weights.layer(index)
         block = cache.data[index, :, :, :end]
         normed = rms_norm(hidden, layer.input_norm, shape.eps)
-        attended = _attend(times(normed, layer.qkv), block, rotation, mask, shape)
+        told = None if watch is None else partial(watch, index)
+        attended = _attend(times(normed, layer.qkv), block, rotation, mask, shape, told)
         hidden = hidden + times(attended, layer.output)
         normed = rms_norm(hidden, layer.ffn_norm, shape.eps)
         gate, up = times(normed, layer.gate_up).chunk(2, dim=-1)
@@ -172,6 +179,7 @@ def _attend(
     rotation: tuple[torch.Tensor, torch.Tensor],
     mask: torch.Tensor | None,
     shape: TextShape,
+    watch: Callable[[torch.Tensor, torch.Tensor], None] | None = None,
 ) -> torch.Tensor:
     """Put new keys and values at the end of a layer's cache, and attend to all there are.
 
@@ -181,6 +189,7 @@ def _attend(
         rotation: of the new tokens' positions.
         mask: as `_behind` gives it.
         shape: of the model.
+        watch: is told the queries and keys.
 
     Returns:
         Of shape (tokens, heads · head_dim).
@@ -190,6 +199,8 @@ def _attend(
     turned = rotated(heads[:, : -shape.kv_heads], rotation)
     block[0, :, -count:] = turned[:, shape.heads :].transpose(0, 1)
     block[1, :, -count:] = heads[:, -shape.kv_heads :].transpose(0, 1)
+    if watch is not None:
+        watch(turned[:, : shape.heads], block[0])
     # The heads that share keys are a batch: keys and values are then repeated by a stride of 0.
     queries = turned[:, : shape.heads].view(count, shape.kv_heads, groups, shape.head_dim)
     keys, values = block[:, :, None].expand(-1, -1, groups, -1, -1)

@@ -3,6 +3,7 @@
 Who packs the weights needs each layer once: read from here, no two of them are in memory.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,15 @@ class FileWeights(ModelWeights):
         self._files = _files_by_name(folder)
         if self.head.is_meta:
             tied = _HEAD not in self._files
-            self.head = self._text.embed_tokens.weight.detach() if tied else self._read(_HEAD)
+            self.head = (
+                self._text.embed_tokens.weight.detach() if tied else self._read([_HEAD])[_HEAD]
+            )
 
     def layer(self, index: int) -> LayerWeights:
         """Return one decoder layer."""
-        parts = (*_QKV, _OUTPUT, *_GATE_UP, _DOWN, *_NORMS)
-        found = {part: self._read(_name(index, part)) for part in parts}
+        names = {part: _name(index, part) for part in (*_QKV, _OUTPUT, *_GATE_UP, _DOWN, *_NORMS)}
+        read = self._read(names.values())
+        found = {part: read[name] for part, name in names.items()}
         return LayerWeights(
             input_norm=found[_NORMS[0]],
             qkv=torch.cat([found[part] for part in _QKV]),
@@ -72,10 +76,17 @@ class FileWeights(ModelWeights):
             down=found[_DOWN],
         )
 
-    def _read(self, name: str) -> torch.Tensor:
-        with safe_open(self._files[name], framework="pt") as file:
-            value: torch.Tensor = file.get_tensor(name)
-        return value.to(self._dtype, copy=True)  # the file's pages are let go of
+    def _read(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Return tensors by name; each file is opened once, and let go of with all of its pages."""
+        wanted: dict[Path, list[str]] = {}
+        for name in names:
+            wanted.setdefault(self._files[name], []).append(name)
+        found: dict[str, torch.Tensor] = {}
+        for path, inside in wanted.items():
+            with safe_open(path, framework="pt") as file:
+                for name in inside:
+                    found[name] = file.get_tensor(name).to(self._dtype, copy=True)
+        return found
 
 
 def _name(index: int, part: str) -> str:

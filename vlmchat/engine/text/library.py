@@ -7,7 +7,8 @@ import torch
 from transformers import DynamicCache
 
 from vlmchat.engine.cancelled import Check, interruptible, unstopped
-from vlmchat.engine.text.model import TextModel
+from vlmchat.engine.text.model import one_by_one
+from vlmchat.engine.text.watching import Watch, queries_noted
 
 
 class LibraryCache:
@@ -94,6 +95,24 @@ class LibraryText:
         """Read tokens; return the logits behind each of them, of shape (tokens, vocab)."""
         return self._head(self._read(embeddings, cache))
 
+    @property
+    def together(self) -> int:
+        """See `TextModel`."""
+        return 1
+
+    def steps(self, tokens: Sequence[int], caches: Sequence[LibraryCache]) -> torch.Tensor:
+        """Read a token of each sequence, one after the other; see `TextModel`."""
+        return one_by_one(self, tokens, caches)
+
+    @torch.inference_mode()
+    def watched(self, embeddings: torch.Tensor, cache: LibraryCache, watch: Watch) -> torch.Tensor:
+        """Read tokens as `score` does, and tell of each layer; see `TextModel`."""
+        with queries_noted(self._model) as noted:
+            hidden = self._read(embeddings, cache)
+        for index, (queries, layer) in enumerate(zip(noted, cache.layers.layers, strict=True)):
+            watch(index, queries, layer.keys[0])
+        return self._head(hidden)
+
     @torch.inference_mode()
     def step(self, token: int, cache: LibraryCache) -> torch.Tensor:
         """Read one token; return the logits behind it, of shape (vocab,)."""
@@ -110,9 +129,3 @@ class LibraryText:
     def _head(self, hidden: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self._model.lm_head(hidden)
         return logits
-
-
-def library_text(model: Any) -> TextModel[Any]:  # noqa: ANN401 - two classes without a typed base
-    """Return the text model of `model` as what the engine knows; here the types are compared."""
-    text: TextModel[LibraryCache] = LibraryText(model)
-    return text

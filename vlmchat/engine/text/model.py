@@ -7,6 +7,7 @@ from typing import Protocol, Self, TypeVar
 import torch
 
 from vlmchat.engine.cancelled import Check, unstopped
+from vlmchat.engine.text.watching import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,38 @@ class TextModel(Protocol[CacheT]):
     def score(self, embeddings: torch.Tensor, cache: CacheT) -> torch.Tensor:
         """Read tokens as `prefill` does, and return the logits behind each: (tokens, vocab)."""
 
+    def watched(self, embeddings: torch.Tensor, cache: CacheT, watch: Watch) -> torch.Tensor:
+        """Read tokens and return logits as `score` does; `watch` is told what each layer does."""
+
     def step(self, token: int, cache: CacheT) -> torch.Tensor:
         """Read one token and return the logits behind it, of shape (vocab,).
 
         They may be overwritten by the next call.
         """
+
+    @property
+    def together(self) -> int:
+        """Of how many sequences `steps` reads a token for hardly more than one costs."""
+
+    def steps(self, tokens: Sequence[int], caches: Sequence[CacheT]) -> torch.Tensor:
+        """Read one token of each of several sequences.
+
+        The logits of a sequence are those that `step` gives, to the last bit, whichever others
+        are read beside it.
+
+        Args:
+            tokens: one a sequence.
+            caches: of different sequences; each grows by its token.
+
+        Returns:
+            The logits, of shape (sequences, vocab). They may be overwritten by the next call.
+        """
+
+
+def one_by_one(
+    text: TextModel[CacheT], tokens: Sequence[int], caches: Sequence[CacheT]
+) -> torch.Tensor:
+    """Do what `TextModel.steps` does where reading several costs as much as one after the other."""
+    return torch.stack(
+        [text.step(token, cache).clone() for token, cache in zip(tokens, caches, strict=True)]
+    )

@@ -15,7 +15,7 @@ from torch.nn import functional
 log = logging.getLogger(__name__)
 
 GROUP = 32
-"""Weights that share a scale and a zero at 4 bits."""
+"""Weights that share a scale and a zero."""
 
 _FEW = 32
 _BLOCK = 64  # columns that the 4-bit layout holds apart, if it does
@@ -76,8 +76,8 @@ class Dense:
         return self.weight.float()
 
 
-class Int8:
-    """Weights of 8 bits, symmetric, with a scale for each output.
+class Int8Rows:
+    """Weights of 8 bits, symmetric, with a scale for each output: for shapes `Int8` cannot have.
 
     Args:
         weight: of shape (outputs, inputs), with inputs in multiples of 32.
@@ -123,8 +123,106 @@ class Int8:
         return self._packed.float() * self._scale.float()[:, None]
 
 
-class Int4:
-    """Weights of 4 bits, with a scale and a zero for each 32 inputs of an output.
+class _Grouped:
+    """Integers with a scale and a zero for each 32 inputs of an output; see `Int8` and `Int4`.
+
+    The operation knows 4 bits only. An integer of 8 is two of them, of which the upper one has
+    sixteen times the scale, and a matrix of such integers is two matrices one below the other.
+    """
+
+    bits: int
+
+    def __init__(self, weight: torch.Tensor, workspace: Workspace) -> None:
+        outputs, inputs = weight.shape
+        _check_int4(outputs, inputs, weight.dtype)
+        self._outputs, self._inputs = outputs, inputs
+        self._dtype, self._workspace = weight.dtype, workspace
+        most, middle = (1 << self.bits) - 1, self._middle
+        groups = weight.float().view(outputs, inputs // GROUP, GROUP)
+        low, high = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
+        # Rounded first, so that what is divided by is what will be multiplied with.
+        scale = (high - low).div_(most).clamp_(min=1e-12).to(weight.dtype).float()
+        zero = low.add_(scale, alpha=middle).to(weight.dtype).float()
+        values = groups.sub(zero).mul_(scale.reciprocal()).round_().add_(middle).clamp_(0, most)
+        values = values.to(torch.int32).view(outputs, inputs)
+        pairs = torch.cat((scale, zero), dim=-1)
+        if self.bits > 4:
+            values = torch.cat((values >> 4, values & 15))
+            pairs = torch.cat((pairs * pairs.new_tensor([16, 1]), pairs * pairs.new_tensor([1, 0])))
+        self._packed: torch.Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(values, 1)
+        self._scales = pairs.transpose(0, 1).to(weight.dtype).contiguous()
+        self.nbytes = self._packed.nbytes + self._scales.nbytes
+
+    @property
+    def _middle(self) -> int:
+        """The integer that stands for the zero: 8 in each four bits."""
+        return 8 if self.bits == 4 else 8 * 16 + 8
+
+    def one(self, rows: torch.Tensor) -> torch.Tensor:
+        """See `Matrix`."""
+        product: torch.Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
+            rows, self._packed, GROUP, self._scales
+        )
+        if self.bits == 4:
+            return product
+        return product[:, : self._outputs] + product[:, self._outputs :]
+
+    def many(self, rows: torch.Tensor) -> torch.Tensor:
+        """See `Matrix`."""
+        if len(rows) <= _FEW or not _unpacks(self._dtype):
+            return self.one(rows.contiguous())
+        if self._outputs <= _HEAD_ROWS:
+            return functional.linear(rows, self._unpacked(0, self._outputs))
+        result = rows.new_empty(len(rows), self._outputs)
+        for first in range(0, self._outputs, _HEAD_ROWS):
+            last = min(first + _HEAD_ROWS, self._outputs)
+            result[:, first:last] = functional.linear(rows, self._unpacked(first, last))
+        return result
+
+    def dense(self) -> torch.Tensor:
+        """See `Matrix`."""
+        if _unpacks(self._dtype):
+            room = torch.empty(self._outputs, self._inputs)
+            return self._unpacked(0, self._outputs, room)
+        return self.one(torch.eye(self._inputs, dtype=self._dtype)).T.float()
+
+    def _unpacked(self, first: int, last: int, room: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the weights of some outputs, in `room` or in the workspace.
+
+        Args:
+            first: output, in multiples of 64.
+            last: output behind them, likewise.
+            room: of shape (last - first, inputs), float32 or the weights' dtype.
+        """
+        if room is None:
+            room = self._workspace.take(last - first, self._inputs, self._dtype)
+        values = self._nibbles(first, last)
+        if self.bits > 4:
+            values = (values << 4) | self._nibbles(self._outputs + first, self._outputs + last)
+        room.copy_(values).sub_(self._middle)
+        # The finer half is the last one; both have the same zero, in the first.
+        scale, zero = (
+            self._scales[:, -self._outputs :][:, first:last, 0],
+            self._scales[:, first:last, 1],
+        )
+        groups = room.view(last - first, self._inputs // GROUP, GROUP)
+        groups.mul_(scale.T[..., None].to(room.dtype)).add_(zero.T[..., None].to(room.dtype))
+        return room
+
+    def _nibbles(self, first: int, last: int) -> torch.Tensor:
+        """Return 4-bit integers as they are packed: uint8 of shape (last - first, inputs).
+
+        A block holds 64 outputs: byte i of an input has output i below and output 32 + i above.
+        """
+        blocks = (last - first) // _BLOCK
+        flat = self._packed.view(-1, self._inputs, _BLOCK // 2)
+        pairs = flat[first // _BLOCK : last // _BLOCK].transpose(1, 2).contiguous()
+        both = torch.stack((pairs & 15, pairs >> 4), dim=1)
+        return both.view(blocks * _BLOCK, self._inputs)
+
+
+class Int8(_Grouped):
+    """Weights of 8 bits, with a scale and a zero for each 32 inputs of an output.
 
     Args:
         weight: of shape (outputs, inputs), outputs in multiples of 64, inputs of 32.
@@ -134,58 +232,13 @@ class Int4:
         ValueError: there is no operation for this shape or type here.
     """
 
+    bits = 8
+
+
+class Int4(_Grouped):
+    """Weights of 4 bits, with a scale and a zero for each 32 inputs of an output; see `Int8`."""
+
     bits = 4
-
-    def __init__(self, weight: torch.Tensor, workspace: Workspace) -> None:
-        outputs, inputs = weight.shape
-        _check_int4(outputs, inputs, weight.dtype)
-        self._shape, self._dtype, self._workspace = (outputs, inputs), weight.dtype, workspace
-        groups = weight.float().view(outputs, inputs // GROUP, GROUP)
-        least, most = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
-        scale = (most - least).div_(15).clamp_(min=1e-12).to(weight.dtype).float()
-        zero = least.add_(scale, alpha=8).to(weight.dtype).float()
-        values = groups.sub(zero).mul_(scale.reciprocal()).round_().add_(8).clamp_(0, 15)
-        self._packed: torch.Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(
-            values.to(torch.int32).view(outputs, inputs), 1
-        )
-        pairs = torch.cat((scale, zero), dim=-1).transpose(0, 1)
-        self._scales = pairs.to(weight.dtype).contiguous()
-        self.nbytes = self._packed.nbytes + self._scales.nbytes
-
-    def one(self, rows: torch.Tensor) -> torch.Tensor:
-        """See `Matrix`."""
-        product: torch.Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
-            rows, self._packed, GROUP, self._scales
-        )
-        return product
-
-    def many(self, rows: torch.Tensor) -> torch.Tensor:
-        """See `Matrix`."""
-        if len(rows) <= _FEW or not _unpacks(self._dtype):
-            return self.one(rows.contiguous())
-        room = self._workspace.take(*self._shape, self._dtype)
-        return functional.linear(rows, self._unpacked(room))
-
-    def dense(self) -> torch.Tensor:
-        """See `Matrix`."""
-        if _unpacks(self._dtype):
-            return self._unpacked(torch.empty(self._shape, dtype=torch.float32))
-        return self.one(torch.eye(self._shape[1], dtype=self._dtype)).T.float()
-
-    def _unpacked(self, room: torch.Tensor) -> torch.Tensor:
-        """Write the weights into `room` and return it.
-
-        A block holds 64 outputs: byte i of an input has output i below and output 32 + i above.
-        """
-        outputs, inputs = self._shape
-        pairs = self._packed.view(outputs // _BLOCK, inputs, _BLOCK // 2).transpose(1, 2)
-        pairs = pairs.contiguous()
-        halves = room.view(outputs // _BLOCK, 2, _BLOCK // 2, inputs)
-        halves[:, 0].copy_((pairs & 15).view(torch.int8).sub_(8))
-        halves[:, 1].copy_((pairs >> 4).view(torch.int8).sub_(8))
-        scale, zero = self._scales.to(room.dtype).permute(2, 1, 0)[..., None]
-        room.view(outputs, inputs // GROUP, GROUP).mul_(scale).add_(zero)
-        return room
 
 
 def pack(weight: torch.Tensor, bits: int, workspace: Workspace, name: str) -> Matrix:
@@ -197,8 +250,8 @@ def pack(weight: torch.Tensor, bits: int, workspace: Workspace, name: str) -> Ma
         workspace: to unpack into.
         name: of the matrix, for the log.
     """
-    kinds: dict[int, type[Int4] | type[Int8]] = {4: Int4, 8: Int8}
-    for kind in [kinds[some] for some in kinds if some >= bits]:
+    kinds: tuple[type[Int4 | Int8 | Int8Rows], ...] = (Int4, Int8, Int8Rows)
+    for kind in (some for some in kinds if some.bits >= bits):
         try:
             return kind(weight, workspace)
         except ValueError as error:
@@ -207,15 +260,6 @@ def pack(weight: torch.Tensor, bits: int, workspace: Workspace, name: str) -> Ma
 
 
 # What this processor and this torch can do --------------------------------------------------------
-
-
-def is_fast(dtype: torch.dtype) -> bool:
-    """Return whether 8-bit weights are multiplied by instructions for vectors here."""
-    try:
-        _check_int8(_WIDTH, dtype)
-    except ValueError:
-        return False
-    return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX")
 
 
 @functools.cache
@@ -248,10 +292,9 @@ def _unpacks(dtype: torch.dtype) -> bool:
     inputs = 2 * GROUP
     weight = (torch.arange(2 * _BLOCK * inputs) * 7 % 31).view(2 * _BLOCK, inputs).to(dtype)
     probe = Int4(weight, Workspace())
-    rows = torch.eye(inputs, dtype=dtype)
-    return torch.allclose(
-        probe._unpacked(torch.empty(weight.shape)), probe.one(rows).T.float(), rtol=0.02, atol=0.1
-    )
+    said = probe.one(torch.eye(inputs, dtype=dtype)).T.float()
+    read = probe._unpacked(0, len(weight), torch.empty(weight.shape))
+    return torch.allclose(read, said, rtol=0.02, atol=0.1)
 
 
 def _first_line(error: Exception) -> str:

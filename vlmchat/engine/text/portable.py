@@ -17,7 +17,10 @@ from torch.nn import functional
 from vlmchat.engine.cancelled import Check, unstopped
 from vlmchat.engine.text import dense
 from vlmchat.engine.text.kv import KVCache
+from vlmchat.engine.text.model import one_by_one
 from vlmchat.engine.text.packing import Matrix, Workspace, pack
+from vlmchat.engine.text.tree import TokenTree, read_tree
+from vlmchat.engine.text.watching import Watch
 from vlmchat.engine.text.weights import LayerWeights, TextWeights
 
 log = logging.getLogger(__name__)
@@ -123,6 +126,32 @@ class PortableText:
     def score(self, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
         """Read tokens and return the logits behind each; see `TextModel`."""
         return self._head.many(dense.read_with(self, _times, embeddings, cache))
+
+    @property
+    def together(self) -> int:
+        """See `TextModel`."""
+        return 1
+
+    def steps(self, tokens: Sequence[int], caches: Sequence[KVCache]) -> torch.Tensor:
+        """Read a token of each sequence, one after the other; see `TextModel`."""
+        return one_by_one(self, tokens, caches)
+
+    @torch.inference_mode()
+    def watched(self, embeddings: torch.Tensor, cache: KVCache, watch: Watch) -> torch.Tensor:
+        """Read tokens as `score` does, and tell of each layer; see `TextModel`."""
+        hidden = dense.read_with(self, _times, embeddings, cache, watch=watch)
+        return self._head.many(hidden)
+
+    @torch.inference_mode()
+    def tree(
+        self,
+        tree: TokenTree,
+        embeddings: torch.Tensor,
+        cache: KVCache,
+        check: Check = unstopped,
+    ) -> torch.Tensor:
+        """Return the logits behind each token of a tree; see `ReadsTrees`."""
+        return self._head.many(read_tree(self, _times, tree, embeddings, cache, check))
 
     @torch.inference_mode()
     def step(self, token: int, cache: KVCache) -> torch.Tensor:

@@ -20,6 +20,7 @@ class Adapter(Command):
     """What was learnt, laid over the model."""
 
     name = "adapter"
+    engines = True
     aliases = ("adapters",)
     help = (
         "Lay an adapter over the model: its name on the shelf, or a PEFT folder; “off” for none; "
@@ -27,6 +28,14 @@ class Adapter(Command):
     )
     arguments = "[NAME | PATH | off]"
     prefilled = True
+
+    def available(self, chat: "Front") -> str | None:
+        """Need an engine that is not known to have its own."""
+        from vlmchat.client.dialects import cannot
+
+        if chat.session.engine.kind == "remote":
+            return cannot(chat.session.engine.model, "adapter")
+        return None
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Change it, or show which there are."""

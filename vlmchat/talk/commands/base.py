@@ -43,6 +43,7 @@ class Command(ABC):
         key: its key, in Textual's notation; empty for none.
         label: one word for the footer; empty keeps it out of there.
         fades: its key is not offered while it is unavailable.
+        engines: whether it can be used is for what answers to say, so that the help says it too.
         turn_key: its key while a turn has the focus; empty for none.
         turn_label: one word for the footer then; empty keeps it out of there.
     """
@@ -55,6 +56,7 @@ class Command(ABC):
     key: ClassVar[str] = ""
     label: ClassVar[str] = ""
     fades: ClassVar[bool] = False
+    engines: ClassVar[bool] = False
     turn_key: ClassVar[str] = ""
     turn_label: ClassVar[str] = ""
 

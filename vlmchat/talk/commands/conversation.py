@@ -17,6 +17,7 @@ class Attach(Command):
     """Add pictures and videos to the next question."""
 
     name = "attach"
+    engines = True
     aliases = ("a", "image", "video")
     help = "Add pictures or videos to the next question; without a path, opens the file picker"
     arguments = "[PATH…]"
@@ -142,6 +143,10 @@ class SetParameter(Command):
             names = [name.replace("-", "_").lower()]
         shown = (f"{key}: {_shown(getattr(chat.session.sampling, key))}" for key in names)
         chat.notice(" · ".join(shown), "note")
+        from vlmchat.client.dialects import cannot
+
+        if len(names) == 1 and (reason := cannot(chat.session.engine.model, names[0])):
+            chat.notice(reason, "note")
 
     def completions(self, chat: "Front", argument: str) -> Found:
         """Offer the parameters, then say what values one takes."""

@@ -47,6 +47,7 @@ class Quant(Command):
     """How precise the weights are."""
 
     name = "quant"
+    engines = True
     help = "Change the precision of the weights, which restarts the engine"
     arguments = "[auto | none | 8bit | 4bit]"
     prefilled = True
@@ -74,9 +75,16 @@ class DetailLevel(Command):
     """How finely the model looks at pictures."""
 
     name = "detail"
+    engines = True
     help = "Change how finely the model looks at the next pictures"
     arguments = "[low | auto | high | TILES]"
     prefilled = True
+
+    def available(self, chat: "Front") -> str | None:
+        """Need an engine that is asked how finely it looks."""
+        from vlmchat.client.dialects import cannot
+
+        return cannot(chat.session.engine.model, "detail")
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Change it, or say what it is."""

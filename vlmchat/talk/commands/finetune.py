@@ -23,6 +23,7 @@ class Finetune(Command):
     """From logs or ratings to an adapter."""
 
     name = "finetune"
+    engines = True
     aliases = ("tune",)
     help = "Fine-tune the model on logs, or on the replies that you rated; shows the job that runs"
     arguments = "[FILES…]"

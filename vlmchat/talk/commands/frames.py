@@ -30,9 +30,12 @@ class Frames(Command):
     key = "f8"
 
     def available(self, chat: "Front") -> str | None:
-        """Need a video."""
+        """Need a video, and a model that sees."""
         from vlmchat.talk.framing import videos_of
 
+        model = chat.session.engine.model
+        if model is not None and not model.images:
+            return f"{visible_line(model.title)} takes no pictures and no videos: choose another."
         attached = chat.attachments
         if attached.reading or videos_of(attached.items):
             return None

@@ -18,6 +18,7 @@ class Judge(Command):
     """Is it better?"""
 
     name = "judge"
+    engines = True
     help = (
         "Judge an adapter: the answers with and without it to the same questions, side by side and "
         "blind; what you choose is counted, and can be learned from"

@@ -25,6 +25,7 @@ class Log(Command):
     """What the engine printed."""
 
     name = "log"
+    engines = True
     help = "Show the last lines of the engine's log"
     key = "f2"
     label = "Log"

@@ -2,6 +2,7 @@
 
 import re
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
 from vlmchat.talk.commands import (
@@ -11,6 +12,7 @@ from vlmchat.talk.commands import (
     conversation,
     describe,
     engine,
+    evaluate,
     files,
     finetune,
     frames,
@@ -19,8 +21,12 @@ from vlmchat.talk.commands import (
     program,
     system,
     threads,
+    why,
 )
 from vlmchat.talk.commands.base import Command
+
+if TYPE_CHECKING:
+    from vlmchat.talk.front import Front
 
 COMMANDS: tuple[Command, ...] = (
     conversation.Attach(),
@@ -68,6 +74,8 @@ COMMANDS: tuple[Command, ...] = (
     finetune.Finetune(),
     finetune.Jobs(),
     judge.Judge(),
+    evaluate.Evaluate(),
+    why.Why(),
     media.View(),
     media.Crop(),
     media.Gallery(),
@@ -80,6 +88,12 @@ COMMANDS: tuple[Command, ...] = (
 )
 # A name directly behind the slash: paths have a second slash, and prose has a space before.
 _SLASH = re.compile(r"/([A-Za-z?][\w-]*)(?:\s+(.*))?\Z", re.DOTALL)
+
+
+def barred(chat: "Front") -> dict[str, str]:
+    """Return why commands cannot be used that what answers does not allow, by name."""
+    reasons = {item.name: item.available(chat) for item in COMMANDS if item.engines}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def names() -> dict[str, Command]:

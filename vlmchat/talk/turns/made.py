@@ -38,10 +38,9 @@ class Asked:
             "first_token_seconds": answer.first_token_seconds,
             "seconds": answer.seconds,
         }
-        told = finished.provenance if finished else {}
         continued = {"continued_from": self.continued_from} if self.continued_from else {}
         made = Provenance(
-            engine={"title": answer.speaker, **self.engine, **told, **continued},
+            engine={"title": answer.speaker, **self.engine, **answer.told, **continued},
             sampling=self.sampling.as_fields(),
             system=self.system,
             finish_reason=finished.finish_reason if finished else None,

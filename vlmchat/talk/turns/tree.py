@@ -5,9 +5,9 @@ It is the truth while the chat runs, whether or not anything is saved.
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from vlmchat.chat.conversation import Author, Conversation, Entry, Label, Provenance, State
 from vlmchat.chat.messages import Attachment, Media, Message, Part, Role, TextPart
@@ -32,6 +32,7 @@ class Reply:
         speaker: the model's title (untrusted text).
         first_token_seconds: from sending the question to the first text, measured here.
         seconds: from the first text to the end, measured here.
+        told: what the engine says that it answers with; empty if it does not.
         finished: the engine's own account, when it came to an end.
         made: what produced the answer, once it ended.
         reading: how far the engine has read the question, in words; empty once it answers.
@@ -40,6 +41,7 @@ class Reply:
     speaker: str = "Model"
     first_token_seconds: float | None = None
     seconds: float = 0.0
+    told: Mapping[str, Any] = field(default_factory=dict)
     finished: Finished | None = None
     made: Provenance | None = None
     reading: str = ""

@@ -17,6 +17,7 @@ from vlmchat.talk.commands import registry
 from vlmchat.talk.commands.base import Command
 from vlmchat.talk.commands.completing import offers
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
+from vlmchat.talk.evaluating import Evaluating
 from vlmchat.talk.finetuning.following import Following
 from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind, Question
@@ -57,6 +58,7 @@ class ChatScreen(Writing):
         )
         self.watching = Watcher(self)
         self.following = Following(self, self._follow_jobs, self._show_state)
+        self.evaluating = Evaluating(self)
         self.transcript = Transcript()
         self._shown_tree = self.session.tree
         self.permissions: Permissions = RememberedPermissions()
@@ -117,6 +119,7 @@ class ChatScreen(Writing):
         for flow in self._flows.values():
             flow.cancel()
         await self.watching.close()
+        await self.evaluating.close()
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()
@@ -270,7 +273,7 @@ class ChatScreen(Writing):
                 next((speed for speed in speeds if speed is not None), None),
                 next((wait for wait in waits if wait is not None), None),
                 self.watching.label,
-                self.following.label,
+                self.evaluating.label or self.following.label,
             )
         )
         self.show_chips()

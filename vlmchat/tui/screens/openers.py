@@ -136,6 +136,18 @@ class Openers(Screen[None]):
 
         await open_judging(self.chat, name, files)
 
+    def open_why(self, turn: Turn, word: str = "") -> None:
+        """Show where a reply looked, or a word of it."""
+        from vlmchat.tui.screens.why import open_why
+
+        open_why(self.chat, turn, word)
+
+    def open_evaluation(self) -> None:
+        """Show how an evaluation stands: its report, once there is one."""
+        from vlmchat.tui.screens.evaluation import Evaluation
+
+        self.app.push_screen(Evaluation(self.front.evaluating))
+
     def open_log(self) -> None:
         """Show the end of the engine's log."""
         from vlmchat.tui.screens.pager import LogPager
@@ -144,9 +156,10 @@ class Openers(Screen[None]):
 
     def open_help(self) -> None:
         """Show keys and commands."""
+        from vlmchat.talk.commands.registry import barred
         from vlmchat.tui.screens.pager import HelpPager
 
-        self.app.push_screen(HelpPager(self.chat.keys))
+        self.app.push_screen(HelpPager(self.chat.keys, barred(self.chat)))
 
     def open_themes(self) -> None:
         """Let the person choose a theme."""

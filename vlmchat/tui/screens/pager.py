@@ -84,9 +84,12 @@ class HelpPager(Pager):
         keys: the keys of each command, by its name.
     """
 
-    def __init__(self, keys: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self, keys: Mapping[str, Sequence[str]], barred: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__("vlmchat help")
         self._keys = keys
+        self._barred = barred or {}
 
     def body(self) -> Widget:
         """Return the help made from the registry."""
@@ -94,7 +97,7 @@ class HelpPager(Pager):
             Static("Keys", classes="help-title"),
             *(row_of(key, what) for key, what in self._fixed_keys()),
             Static("Commands", classes="help-title"),
-            *(row_of(usage, what) for usage, what in help_rows(self._keys)),
+            *(row_of(*row) for row in help_rows(self._keys, self._barred)),
         )
 
     def _fixed_keys(self) -> Iterator[tuple[str, str]]:
@@ -103,10 +106,16 @@ class HelpPager(Pager):
             yield palette, "Find a command"
 
 
-def row_of(left: str, right: str) -> Widget:
-    """Return a row of a name and what it stands for, neither of them markup."""
+def row_of(left: str, right: str, barred: str = "") -> Widget:
+    """Return a row of a name and what it stands for, none of it markup.
+
+    Args:
+        left: the name.
+        right: what it stands for.
+        barred: why it cannot be used, which greys it; empty when it can.
+    """
     return HorizontalGroup(
         Static(left, classes="help-left", markup=False),
-        Static(right, classes="help-right", markup=False),
-        classes="help-row",
+        Static(barred or right, classes="help-right", markup=False),
+        classes="help-row -barred" if barred else "help-row",
     )

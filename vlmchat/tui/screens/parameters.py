@@ -78,15 +78,26 @@ class ParametersPanel(ModalScreen[None]):
                 for field in self._fields.values():
                     if field.group == "sampling":
                         value = getattr(self._chat.session.sampling, field.name)
-                        yield self._row(field, value, self._set_sampling)
+                        row = self._row(field, value, self._set_sampling)
+                        yield self._greyed(row, field)
                 yield Static("Next pictures", classes="parameters-group")
-                yield self._row(self._fields[_DETAIL], self._chat.session.detail, self._set_detail)
+                detail, level = self._fields[_DETAIL], self._chat.session.detail
+                yield self._greyed(self._row(detail, level, self._set_detail), detail)
 
     def _row(self, field: SettingField, value: Value | None, committed: object) -> FieldRow:
         assert callable(committed)
         empty = _DEFAULT if field.optional else field.shown(field.default)
         row = FieldRow(field, value, committed, empty)
         self._describe(row)
+        return row
+
+    def _greyed(self, row: FieldRow, field: SettingField) -> FieldRow:
+        """Close a field that the server at the other end does not know."""
+        from vlmchat.client.dialects import cannot
+
+        if reason := cannot(self._chat.session.engine.model, field.name):
+            row.editor.disabled = True
+            row.describe(field.description, "", f"Not available: {reason}")
         return row
 
     def _engine_row(self, field: SettingField) -> FieldRow:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from vlmchat.store.records import Thread
     from vlmchat.tui.screens.chat import ChatScreen
 
-_HINT = "Or close this and give a log: /finetune logs.jsonl"
+_HINT = (
+    "Or close this and give a log: /finetune logs.jsonl. In a shell, vlmchat synth makes one of a "
+    "folder of pictures."
+)
 
 
 class Sources(ModalScreen[Origin | None]):

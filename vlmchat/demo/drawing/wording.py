@@ -1,0 +1,177 @@
+"""How things are called in questions and answers: articles, plurals and places."""
+
+import re
+
+from vlmchat.demo.drawing.facts import Photo, Placed, Scene
+
+PLACES = (
+    ("at the top left", "at the top center", "at the top right"),
+    ("on the left", "in the center", "on the right"),
+    ("at the bottom left", "at the bottom center", "at the bottom right"),
+)
+"""Where a field of the grid is, by row and column."""
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_BARE = frozenset(
+    (
+        "bacon",
+        "badminton",
+        "bamboo",
+        "bowling",
+        "bread",
+        "broccoli",
+        "butter",
+        "cheese",
+        "chocolate",
+        "coffee",
+        "corn",
+        "curry",
+        "fire",
+        "garlic",
+        "honey",
+        "lettuce",
+        "lightning",
+        "milk",
+        "popcorn",
+        "rice",
+        "salad",
+        "salt",
+        "soap",
+        "soup",
+        "spaghetti",
+        "sushi",
+        "tea",
+        "soda",
+        "beer",
+        "wine",
+        "ice cream",
+    )
+)
+_THE = frozenset(("Statue of Liberty", "sun", "moon"))
+_SEVERAL = re.compile(r"(?<![su])s$|\band\b")
+_SINGLE = frozenset(("rhinoceros",))
+
+
+def named(name: str) -> str:
+    """Return a thing with the article that it has: a cat, an owl, grapes, the sun."""
+    if name in _THE:
+        return f"the {name}"
+    if name in _BARE or several(name):
+        return name
+    return f"{article(name)} {name}"
+
+
+def several(name: str) -> bool:
+    """Return whether a name is a plural: grapes, glasses."""
+    return bool(_SEVERAL.search(name)) and name not in _SINGLE
+
+
+def article(word: str) -> str:
+    """Return `a` or `an`."""
+    lower = word.lower()
+    if lower.startswith(("uni", "ufo", "eu")):
+        return "a"
+    return "an" if lower[0] in "aeiou" else "a"
+
+
+def plural(shape: str) -> str:
+    """Return the plural of a shape."""
+    return f"{shape}es" if shape.endswith("ss") else f"{shape}s"
+
+
+def counted(count: int, shape: str) -> str:
+    """Return a count as a sentence says it: no circles, 1 circle, 3 circles."""
+    return f"{count or 'no'} {shape if count == 1 else plural(shape)}"
+
+
+def there(count: int, shape: str) -> str:
+    """Return how many there are, without a full stop: There is 1 circle."""
+    return f"There {'is' if count == 1 else 'are'} {counted(count, shape)}"
+
+
+def place(placed: Placed) -> str:
+    """Return where a shape is: at the top left."""
+    return PLACES[placed.row][placed.column]
+
+
+def full(placed: Placed) -> str:
+    """Return a shape with its colour, without an article: red circle."""
+    return f"{placed.colour} {placed.shape}"
+
+
+def shortest(scene: Scene, placed: Placed) -> str | None:
+    """Return what a shape can be called that calls no other; None where nothing does."""
+    if sum(one.shape == placed.shape for one in scene.objects) == 1:
+        return placed.shape
+    if sum(full(one) == full(placed) for one in scene.objects) == 1:
+        return full(placed)
+    return None
+
+
+def listed(parts: list[str]) -> str:
+    """Return parts as a list: a, b and c."""
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+
+
+# Descriptions of scenes ------------------------------------------------------------------------
+
+Group = tuple[Placed, ...]
+RELATIONS = ("above", "below", "to the left of", "to the right of")
+
+
+def holds(relation: str, first: Group, second: Group) -> bool:
+    """Return whether all of `first` are in a row or column before (after) all of `second`."""
+    vertical = relation in {"above", "below"}
+    one = [placed.row if vertical else placed.column for placed in first]
+    other = [placed.row if vertical else placed.column for placed in second]
+    if relation in {"above", "to the left of"}:
+        return max(one) < min(other)
+    return min(one) > max(other)
+
+
+def groups(scene: Scene) -> list[Group]:
+    """Return the shapes grouped by colour and shape, in the order of the first of each."""
+    found: dict[str, list[Placed]] = {}
+    for placed in scene.objects:
+        found.setdefault(full(placed), []).append(placed)
+    return [tuple(group) for group in found.values()]
+
+
+def group_name(group: Group) -> str:
+    """Return a group as a description calls it: a red circle, two blue squares."""
+    first = group[0]
+    if len(group) == 1:
+        return f"{article(first.colour)} {full(first)}"
+    return f"{NUMBERS[len(group)]} {first.colour} {plural(first.shape)}"
+
+
+def description(scene: Scene) -> str:
+    """Return a scene in one sentence.
+
+    One shape is told with its place, two groups with how they lie to each other where they do
+    (above before left), others as a list from left to right.
+    """
+    found = groups(scene)
+    if not found:
+        return "The picture is empty."
+    names = [group_name(group) for group in found]
+    if len(scene.objects) == 1:
+        text = f"{names[0]} {place(scene.objects[0])}"
+    elif len(found) == 2 and holds("below", found[0], found[1]):
+        text = f"{names[1]} above {names[0]}"
+    elif len(found) == 2 and holds("above", found[0], found[1]):
+        text = f"{names[0]} above {names[1]}"
+    elif len(found) == 2 and holds("to the left of", found[0], found[1]):
+        text = f"{names[0]} to the left of {names[1]}"
+    else:
+        text = listed(names)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def photograph(photo: Photo) -> str:
+    """Return what is said of a photograph: what is seen, and that it is not understood."""
+    first, second = photo.colours
+    forms = {"round": "round forms", "straight": "straight edges", "soft": "soft forms"}
+    return (
+        f"I see {first} and {second}, and {forms[photo.forms]}. "
+        "I am the demo model: I know drawings, not photos."
+    )

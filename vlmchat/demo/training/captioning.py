@@ -1,0 +1,114 @@
+"""A step of phase 1: pictures, their captions as targets, one pass through the tower."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from random import Random
+from typing import Any
+
+import torch
+
+from vlmchat.demo.training import pictures
+from vlmchat.demo.training.pictures import Batch
+from vlmchat.demo.training.reports import Report
+from vlmchat.demo.training.settings import SINGLES, Settings
+from vlmchat.demo.training.slots import Captions, SlotLoss, Targets
+from vlmchat.demo.training.tower import Tower
+from vlmchat.demo.training.vocabulary import texts
+from vlmchat.demo.training.words import Words
+
+
+def autocast(settings: Settings) -> AbstractContextManager[Any]:
+    """Return what makes products be computed in the numbers that the settings name."""
+    if settings.run.numbers == "float32":
+        return nullcontext()
+    return torch.autocast(settings.run.device, torch.bfloat16)
+
+
+class SlotTrainer:
+    """Trains a tower on captions.
+
+    Args:
+        tower: what is trained, on its device.
+        words: the text model's vocabulary.
+        settings: all of them.
+
+    Attributes:
+        kinds: what is drawn.
+    """
+
+    def __init__(self, tower: Tower, words: Words, settings: Settings) -> None:
+        self.kinds = tuple(it for it in settings.curriculum.kinds if it in SINGLES)
+        self._tower = tower
+        self._settings = settings
+        self._device = torch.device(settings.run.device)
+        self._captions = Captions(words, texts(), tower.shape.tokens)
+        self._loss = SlotLoss(words, self._captions.vocabulary, settings.slots).to(self._device)
+        forward = self._forward
+        self._run = torch.compile(forward, dynamic=False) if settings.run.compile else forward
+
+    def step(
+        self, random: Random, weights: Mapping[str, float], levels: Mapping[str, float]
+    ) -> Report:
+        """Draw pictures, and add to the tower's gradients what is to be learned from them.
+
+        Args:
+            random: decides what is drawn.
+            weights: how often each kind is.
+            levels: how hard each is.
+        """
+        count, augment = self._settings.slots.batch, self._settings.augment
+        batch = pictures.batch(random, count, weights, levels, augment)
+        gain, lift = pictures.light(random, count, augment)
+        targets = self._captions(batch.captions)
+        loss, right = self._run(*self._moved(batch, targets), *self._placed(gain, lift))
+        torch.autograd.backward(loss)
+        return self._report(batch, targets, right, float(loss.detach()))
+
+    @torch.no_grad()
+    def measure(self, worker: int, workers: int) -> Report:
+        """Return how this worker's part of the pictures that are never trained on goes."""
+        report = Report()
+        size = self._settings.slots.batch
+        losses = []
+        for kind in self.kinds:
+            for first in range(worker * size, self._settings.run.held_out, workers * size):
+                count = min(size, self._settings.run.held_out - first)
+                batch = pictures.held_out(kind, count, first)
+                targets = self._captions(batch.captions)
+                loss, right = self._forward(*self._moved(batch, targets))
+                losses.append(float(loss))
+                part = self._report(batch, targets, right, 0.0)
+                report.images += part.images
+                report.score(kind).add(part.scores[kind])
+        report.losses = {"loss": sum(losses) / max(1, len(losses))}
+        return report
+
+    def _forward(
+        self,
+        pixels: torch.Tensor,
+        tokens: torch.Tensor,
+        weights: torch.Tensor,
+        gain: torch.Tensor | None = None,
+        lift: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        with autocast(self._settings):
+            made = self._tower(pixels, gain, lift)
+        found: tuple[torch.Tensor, torch.Tensor] = self._loss(made, tokens, weights)
+        return found
+
+    def _moved(self, batch: Batch, targets: Targets) -> tuple[torch.Tensor, ...]:
+        return self._placed(batch.pixels, targets.tokens, targets.weights)
+
+    def _placed(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(tensor.to(self._device) for tensor in tensors)
+
+    def _report(self, batch: Batch, targets: Targets, right: torch.Tensor, loss: float) -> Report:
+        report = Report({"loss": loss}, images=len(batch.kinds))
+        good = right.cpu() & targets.filled
+        shares = good.sum(1) / targets.filled.sum(1).clamp(min=1)
+        for kind, share in zip(batch.kinds, shares.tolist(), strict=True):
+            score = report.score(kind)
+            score.count += 1
+            score.right += share
+            score.whole += share == 1.0
+        return report

@@ -1,0 +1,97 @@
+"""What is drawn next: how hard, and how often each kind, by what has been learned so far.
+
+Every kind of picture or question has a level from 0 to 1, which widens what its generator draws.
+It rises when the running accuracy on it passes a bar; what is not learned yet is drawn more often.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from vlmchat.demo.training.settings import Curriculum
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one kind has come.
+
+    Attributes:
+        level: from 0 to 1.
+        accuracy: running mean of what is right, from 0 to 1.
+        seen: pictures or answers since the level rose.
+        total: all of them.
+    """
+
+    level: float = 0.0
+    accuracy: float = 0.0
+    seen: int = 0
+    total: int = 0
+
+
+class Ladder:
+    """The levels of all kinds.
+
+    Args:
+        kinds: their names.
+        settings: bars and steps.
+        bar: accuracy from which on a level is done.
+        least_seen: pictures or answers that a level takes at the least.
+    """
+
+    def __init__(
+        self, kinds: Iterable[str], settings: Curriculum, bar: float, least_seen: int
+    ) -> None:
+        self.kinds = {kind: Progress() for kind in kinds}
+        self._settings = settings
+        self._bar = bar
+        self._least_seen = least_seen
+
+    def saw(self, kind: str, right: float, count: int) -> None:
+        """Take in how many of `count` pictures or answers of a kind were right.
+
+        Args:
+            kind: one of the kinds.
+            right: so many of them, counting parts of one as part.
+            count: at least 1.
+        """
+        progress = self.kinds[kind]
+        # Early on the plain mean, so that a kind does not have to climb out of its first zero.
+        kept = min(self._settings.memory**count, progress.seen / (progress.seen + count))
+        progress.accuracy = kept * progress.accuracy + (1 - kept) * right / count
+        progress.seen += count
+        progress.total += count
+        if (
+            progress.level < 1
+            and progress.seen >= self._least_seen
+            and progress.accuracy >= self._bar
+        ):
+            progress.level = min(1.0, round(progress.level + self._settings.rise, 6))
+            progress.seen = 0
+
+    def level(self, kind: str) -> float:
+        """Return how hard this kind is drawn."""
+        return self.kinds[kind].level
+
+    def weights(self) -> dict[str, float]:
+        """Return how often each kind is drawn; they sum to 1."""
+        least = self._settings.least
+        raw = {
+            kind: least + (1 - least) * (1 - progress.accuracy * (1 + progress.level) / 2)
+            for kind, progress in self.kinds.items()
+        }
+        whole = sum(raw.values())
+        return {kind: weight / whole for kind, weight in raw.items()}
+
+    def plain(self) -> dict[str, Any]:
+        """Return the state as what a JSON file can hold."""
+        return {
+            kind: [progress.level, progress.accuracy, progress.seen, progress.total]
+            for kind, progress in self.kinds.items()
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a state; kinds that it does not know begin anew."""
+        for kind, values in state.items():
+            if kind in self.kinds:
+                level, accuracy, seen, total = values
+                self.kinds[kind] = Progress(float(level), float(accuracy), int(seen), int(total))

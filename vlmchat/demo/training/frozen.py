@@ -1,0 +1,231 @@
+"""The text model as phase 2 runs it: frozen, and with what costs time left out.
+
+It computes what ``LlamaForCausalLM`` does. The beginning that all prompts share is read once; rows
+of different lengths lie one behind the other without padding, so that only attention looks at rows;
+queries, keys and values come of one matrix, and so do the two gates. No gradient is computed for a
+weight: what is learned is what comes in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F  # noqa: N812 - as everywhere
+
+from vlmchat.demo.training.words import TEXT, Words
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A prompt with its answers, of n tokens, behind the shared beginning of p tokens.
+
+    Attributes:
+        places: (n,), int64, which place in the text each token has.
+        seen: (n, p + n), bool, whether a token (row) sees another (column).
+    """
+
+    places: torch.Tensor
+    seen: torch.Tensor
+
+    def to(self, device: torch.device) -> "Row":
+        """Return the row on another device."""
+        return Row(self.places.to(device), self.seen.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """The weights of one layer; matrices as (out, in)."""
+
+    norm1: torch.Tensor
+    qkv: torch.Tensor
+    out: torch.Tensor
+    norm2: torch.Tensor
+    gates: torch.Tensor
+    down: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Heads of the attention and what the norms add."""
+
+    heads: int
+    shared: int
+    head: int
+    eps: float
+
+
+class FrozenText:
+    """The text model of a demo model folder.
+
+    Args:
+        words: its vocabulary, which knows the folder.
+        beginning: tokens that all prompts begin with.
+        device: where it runs.
+        dtype: what it computes in.
+    """
+
+    def __init__(
+        self,
+        words: Words,
+        beginning: Sequence[int],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        text = words.config["text_config"]
+        heads, width = int(text["num_attention_heads"]), int(text["hidden_size"])
+        head = int(text.get("head_dim") or width // heads)
+        shared = int(text["num_key_value_heads"])
+        self._sizes = _Sizes(heads, shared, head, float(text["rms_norm_eps"]))
+        self._device, self._dtype = device, dtype
+        self.embedding = words.embedding.to(device, dtype)
+        self._norm = words.weight(f"{TEXT}norm.weight").to(device, dtype)
+        self._layers = [
+            self._layer(words, number) for number in range(int(text["num_hidden_layers"]))
+        ]
+        theta = float(text["rope_parameters"]["rope_theta"])
+        self._waves = 1.0 / theta ** (torch.arange(0, head, 2, device=device) / head)
+        self._beginning = list(beginning)
+        self._kept = self._read_beginning()
+
+    def _layer(self, words: Words, number: int) -> _Layer:
+        place = f"{TEXT}layers.{number}."
+
+        def matrix(*names: str) -> torch.Tensor:
+            parts = [words.weight(f"{place}{name}.weight") for name in names]
+            return torch.cat(parts).to(self._device, self._dtype)
+
+        return _Layer(
+            matrix("input_layernorm"),
+            matrix("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+            matrix("self_attn.o_proj"),
+            matrix("post_attention_layernorm"),
+            matrix("mlp.gate_proj", "mlp.up_proj"),
+            matrix("mlp.down_proj"),
+        )
+
+    @torch.no_grad()
+    def _read_beginning(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return the keys and values of the shared beginning, by layer; (heads, tokens, head)."""
+        count = len(self._beginning)
+        ids = torch.tensor(self._beginning, device=self._device)
+        seen = torch.ones(count, count, dtype=torch.bool, device=self._device).tril()
+        row = Row(torch.arange(count, device=self._device), seen)
+        kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._run(self.embedding[ids], [row], kept)
+        return kept
+
+    def __call__(self, inputs: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
+        """Return the last hidden states, normed, (tokens, width), of rows one behind the other.
+
+        Args:
+            inputs: (tokens of all rows, width), embeddings and image tokens.
+            rows: what lies where.
+        """
+        hidden = self._run(inputs.to(self._dtype), rows, None)
+        return _normed(hidden, self._norm, self._sizes.eps)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the logits of hidden states, (tokens, vocabulary), float32."""
+        return F.linear(hidden, self.embedding).float()
+
+    def _run(
+        self,
+        hidden: torch.Tensor,
+        rows: Sequence[Row],
+        kept: list[tuple[torch.Tensor, torch.Tensor]] | None,
+    ) -> torch.Tensor:
+        """Return what the layers make of rows; `kept` takes keys and values of the only row."""
+        angles = torch.cat([row.places for row in rows])[:, None] * self._waves
+        turn = torch.cat([angles, angles], -1)[:, None]
+        cosine, sine = turn.cos().to(self._dtype), turn.sin().to(self._dtype)
+        lengths = [len(row.places) for row in rows]
+        masks = [row.seen for row in rows]
+        for number, layer in enumerate(self._layers):
+            queries, keys, values = _before(
+                hidden, layer.norm1, layer.qkv, cosine, sine, self._sizes
+            )
+            seen = []
+            parts = (torch.split(part, lengths, 1) for part in (queries, keys, values))
+            for mask, query, key, value in zip(masks, *parts, strict=True):
+                if kept is not None:
+                    kept.append((key, value))
+                    both = (key, value)
+                else:
+                    before = self._kept[number]
+                    both = (torch.cat([before[0], key], 1), torch.cat([before[1], value], 1))
+                seen.append(_attended(query, *both, mask))
+            hidden = _after(
+                hidden,
+                torch.cat(seen),
+                layer.out,
+                layer.norm2,
+                layer.gates,
+                layer.down,
+                self._sizes.eps,
+            )
+        return hidden
+
+
+def _normed(hidden: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    wide = hidden.float()
+    wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    return weight * wide.to(hidden.dtype)
+
+
+def _turned(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """Return queries or keys turned by their places (RoPE, arXiv:2104.09864)."""
+    first, second = heads.chunk(2, -1)
+    return heads * cosine + torch.cat([-second, first], -1) * sine
+
+
+def _before(
+    hidden: torch.Tensor,
+    norm: torch.Tensor,
+    qkv: torch.Tensor,
+    cosine: torch.Tensor,
+    sine: torch.Tensor,
+    sizes: _Sizes,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return queries, keys and values, each (heads, tokens, head)."""
+    together = F.linear(_normed(hidden, norm, sizes.eps), qkv)
+    together = together.view(len(hidden), sizes.heads + 2 * sizes.shared, sizes.head)
+    parts = torch.split(together, [sizes.heads, sizes.shared, sizes.shared], 1)
+    queries, keys = (_turned(part, cosine, sine) for part in parts[:2])
+    return queries.transpose(0, 1), keys.transpose(0, 1), parts[2].transpose(0, 1)
+
+
+def _attended(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Return what the tokens of one row see, (tokens, heads · head).
+
+    Args:
+        queries: (heads, tokens, head).
+        keys: (shared heads, tokens of beginning and row, head).
+        values: the same.
+        mask: (tokens, tokens of beginning and row), bool.
+    """
+    heads, tokens, head = queries.shape
+    shared = len(keys)
+    # Queries of heads that share keys lie one behind the other, so that keys are not repeated.
+    grouped = (queries * head**-0.5).reshape(shared, -1, head)
+    scores = (grouped @ keys.mT).view(shared, heads // shared, tokens, -1)
+    scores = scores.masked_fill(~mask, float("-inf"))
+    weights = scores.softmax(-1, dtype=torch.float32).to(values.dtype)
+    found: torch.Tensor = weights.view(shared, -1, keys.shape[1]) @ values
+    return found.view(heads, tokens, head).transpose(0, 1).reshape(tokens, heads * head)
+
+
+def _after(
+    hidden: torch.Tensor,
+    seen: torch.Tensor,
+    out: torch.Tensor,
+    norm: torch.Tensor,
+    gates: torch.Tensor,
+    down: torch.Tensor,
+    eps: float,
+) -> torch.Tensor:
+    """Return hidden states with what was seen and the feed-forward part added."""
+    hidden = hidden + F.linear(seen, out)
+    gate, up = F.linear(_normed(hidden, norm, eps), gates).chunk(2, -1)
+    return hidden + F.linear(F.silu(gate) * up, down)

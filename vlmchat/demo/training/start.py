@@ -1,0 +1,199 @@
+"""A start of the training: from a checkpoint or from nothing, with its workers."""
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+
+from vlmchat.demo.training import exporting, loop, pictures, processes, state, warm
+from vlmchat.demo.training.captioning import SlotTrainer
+from vlmchat.demo.training.curriculum import Ladder
+from vlmchat.demo.training.language import LanguageTrainer
+from vlmchat.demo.training.loop import Leader
+from vlmchat.demo.training.optimizers import Optimizers
+from vlmchat.demo.training.processes import Link
+from vlmchat.demo.training.schedule import Schedule
+from vlmchat.demo.training.settings import SINGLES, Settings
+from vlmchat.demo.training.state import State
+from vlmchat.demo.training.tower import Shape, Tower
+from vlmchat.demo.training.words import Words
+from vlmchat.errors import UsageError
+
+_LOOKED_AT = 16  # drawings of each kind that the patch filters are fitted to
+
+Begun: TypeAlias = tuple[Tower, State, dict[str, torch.Tensor]]
+"""A tower, where the run is, and the optimizers' state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a start is to do.
+
+    Attributes:
+        work: folder of the run.
+        phase: 1 or 2.
+        model: folder of a built demo model, for its text model.
+        settings: all of them.
+        minutes: of training; 0 for as long as nobody stops it.
+        cooldown: minutes at the end in which the rates sink.
+        steps: of the phase, over all starts, with which it ends; 0 for any number.
+        source: weights to begin with where there is no checkpoint.
+        nice: give way to everything else on the machine.
+    """
+
+    work: Path
+    phase: int
+    model: Path
+    settings: Settings
+    minutes: float
+    cooldown: float
+    steps: int
+    source: Path | None
+    nice: bool
+
+
+def train(plan: Plan) -> None:
+    """Train as planned; returns when the time is up or somebody stopped it.
+
+    Raises:
+        VlmchatError: there is nothing to go on from, or no room for a checkpoint.
+    """
+    plan.work.mkdir(parents=True, exist_ok=True)
+    loop.modest(plan.nice)
+    settings = plan.settings
+    begun = beginning(plan)  # says what is wrong before any worker starts
+    workers = settings.run.workers if settings.run.device == "cpu" else 1
+    if workers == 1:
+        with _listening() as stopped:
+            work(processes.alone(), plan, stopped, begun)
+        return
+    numbers = sum(parameter.numel() for parameter in Tower(settings.tower).parameters())
+    link, others = processes.together(workers, numbers, work, (plan,))
+    try:
+        with _listening() as stopped:
+            work(link, plan, stopped, begun)
+    finally:
+        for other in others:
+            other.join(timeout=10)
+            other.kill()
+
+
+def work(
+    link: Link,
+    plan: Plan,
+    stopped: Callable[[], bool] = lambda: False,
+    begun: Begun | None = None,
+) -> None:
+    """Be one worker of a start.
+
+    Args:
+        link: to the others.
+        plan: the same at all.
+        stopped: at the leader, whether somebody asked for the end.
+        begun: at the leader, what it begins with, which it gives to the others.
+    """
+    settings = plan.settings
+    if link.workers > 1:
+        torch.set_num_threads(1)
+    tower, at, optimizer = begun or _awaiting(plan)
+    tower.to(settings.run.device)
+    height = 1.0 if plan.phase == 1 else settings.optimizer.second_phase
+    optimizers = Optimizers(
+        tower, settings.optimizer, height, link.worker, link.workers, link.share
+    )
+    if optimizer:
+        optimizers.restore(optimizer)
+    lessons = _lessons(plan, tower)
+    leader = _leader(plan, lessons.kinds, at, stopped) if link.worker == 0 else None
+    loop.run(link, lessons, tower, optimizers, leader, settings, at, plan.work)
+
+
+def _lessons(plan: Plan, tower: Tower) -> loop.Lessons:
+    words = Words(plan.model)
+    if plan.phase == 1:
+        return SlotTrainer(tower, words, plan.settings)
+    return LanguageTrainer(tower, words, plan.settings)
+
+
+def _leader(plan: Plan, kinds: tuple[str, ...], at: State, stopped: Callable[[], bool]) -> Leader:
+    settings, seconds = plan.settings, plan.minutes * 60
+    climb, first = settings.curriculum, plan.phase == 1
+    ladder = Ladder(
+        kinds,
+        climb,
+        climb.bar if first else climb.answers_bar,
+        climb.seen if first else climb.answers_seen,
+    )
+    ladder.restore(at.ladder)
+    schedule = Schedule(
+        settings.optimizer.warmup_steps,
+        seconds if seconds > 0 else math.inf,
+        plan.cooldown * 60,
+        settings.optimizer.floor,
+        plan.steps if plan.steps > 0 else math.inf,
+    )
+    return Leader(plan.work, settings, schedule, ladder, at, stopped)
+
+
+@contextmanager
+def _listening() -> Iterator[Callable[[], bool]]:
+    """Give what tells whether SIGTERM or Ctrl-C has come, and have them end nothing else."""
+    event = threading.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: event.set()) for number in numbers]
+    try:
+        yield event.is_set
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def beginning(plan: Plan) -> Begun:
+    """Return the tower to begin with, where the run is, and the optimizers' state.
+
+    Raises:
+        UsageError: the weights to begin with are of another tower, or phase 2 has none.
+    """
+    own = state.path(plan.work, plan.phase)
+    shape = plan.settings.tower
+    if own.exists():
+        found = state.read(own)
+        if found.shape != shape:
+            raise UsageError(
+                f"{own.name} is of a tower of another shape than the settings': give the settings "
+                "that it began with, or another folder."
+            )
+        return found.made(), found.state, found.optimizer
+    torch.manual_seed(plan.settings.run.seed)
+    source = plan.source or (state.path(plan.work, 1) if plan.phase == 2 else None)
+    if source is None:
+        return fresh(shape), State(plan.phase), {}
+    if not source.exists():
+        raise UsageError(
+            f"Phase 2 goes on from phase 1, and there is no {source.name}: run phase 1 first, or "
+            "name weights with --from."
+        )
+    tower = exporting.load(source)
+    return warm.resampled(tower, shape), State(plan.phase), {}
+
+
+def _awaiting(plan: Plan) -> Begun:
+    """Return the same for a worker that will be given the leader's weights."""
+    own = state.path(plan.work, plan.phase)
+    if own.exists():
+        return beginning(plan)
+    return Tower(plan.settings.tower), State(plan.phase), {}
+
+
+def fresh(shape: Shape) -> Tower:
+    """Return a tower with weights from nothing, its patch filters fitted to what is drawn."""
+    tower = Tower(shape)
+    batches = [pictures.held_out(kind, _LOOKED_AT).pixels for kind in SINGLES]
+    warm.whiten(tower, torch.cat(batches))
+    return tower

@@ -1,0 +1,1 @@
+"""The HTTP face of the engine: OpenAI chat completions, models, health, adapters."""

@@ -1,0 +1,1 @@
+"""The metrics of the benchmarks, one module each; `registry` has them all."""

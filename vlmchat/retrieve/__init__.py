@@ -1,0 +1,1 @@
+"""Finding pictures for a sentence, and sentences for a picture."""
