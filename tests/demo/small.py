@@ -50,7 +50,7 @@ def settings_file(folder: Path, more: str = "") -> Path:
     )
     path.write_text(
         tower
-        + "[run]\nworkers = 1\ncompile = false\nheld_out = 2\nlog_steps = 1\n"
+        + '[run]\nworkers = 1\nnumbers = "float32"\ncompile = false\nheld_out = 2\nlog_steps = 1\n'
         + "[slots]\nbatch = 4\n"
         + "[language]\nimages = 8\nlessons = 2\nslots_only = 2\n"
         + more

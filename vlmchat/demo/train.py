@@ -98,6 +98,9 @@ def _demo_model() -> Path:
 
 def main() -> int:
     """Train or export, and return the exit code."""
+    from vlmchat.demo.training.numerics import with_large_pages
+
+    with_large_pages()
     try:
         run()
     except VlmchatError as error:

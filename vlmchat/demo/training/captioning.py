@@ -1,13 +1,11 @@
 """A step of phase 1: pictures, their captions as targets, one pass through the tower."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from random import Random
-from typing import Any
 
 import torch
 
-from vlmchat.demo.training import pictures
+from vlmchat.demo.training import numerics, pictures
 from vlmchat.demo.training.pictures import Batch
 from vlmchat.demo.training.reports import Report
 from vlmchat.demo.training.settings import SINGLES, Settings
@@ -15,13 +13,6 @@ from vlmchat.demo.training.slots import Captions, SlotLoss, Targets
 from vlmchat.demo.training.tower import Tower
 from vlmchat.demo.training.vocabulary import texts
 from vlmchat.demo.training.words import Words
-
-
-def autocast(settings: Settings) -> AbstractContextManager[Any]:
-    """Return what makes products be computed in the numbers that the settings name."""
-    if settings.run.numbers == "float32":
-        return nullcontext()
-    return torch.autocast(settings.run.device, torch.bfloat16)
 
 
 class SlotTrainer:
@@ -91,9 +82,9 @@ class SlotTrainer:
         gain: torch.Tensor | None = None,
         lift: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        with autocast(self._settings):
+        with numerics.products(self._settings.run):
             made = self._tower(pixels, gain, lift)
-        found: tuple[torch.Tensor, torch.Tensor] = self._loss(made, tokens, weights)
+            found: tuple[torch.Tensor, torch.Tensor] = self._loss(made, tokens, weights)
         return found
 
     def _moved(self, batch: Batch, targets: Targets) -> tuple[torch.Tensor, ...]:

@@ -15,8 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - as everywhere
 
 from vlmchat.demo.drawing import examples
 from vlmchat.demo.drawing.examples import Lesson
-from vlmchat.demo.training import pictures
-from vlmchat.demo.training.captioning import autocast
+from vlmchat.demo.training import numerics, pictures
 from vlmchat.demo.training.frozen import FrozenText
 from vlmchat.demo.training.pictures import Pixels
 from vlmchat.demo.training.prompts import Prompt, Prompts
@@ -44,7 +43,7 @@ class LanguageTrainer:
         self.kinds = settings.curriculum.kinds
         self._settings = settings
         self._device = torch.device(settings.run.device)
-        dtype = torch.float32 if settings.run.numbers == "float32" else torch.bfloat16
+        dtype = numerics.dtype(settings.run)
         self._prompts = Prompts(words, tower.shape.tokens)
         self._captions = Captions(words, texts(), tower.shape.tokens)
         self._slots = SlotLoss(words, self._captions.vocabulary, settings.slots).to(self._device)
@@ -73,15 +72,16 @@ class LanguageTrainer:
         further = pictures.batch(random, rest, alone, levels, augment)
         pixels = torch.cat([torch.from_numpy(np.stack(arrays)), further.pixels])
         gain, lift = pictures.light(random, own.images, augment)
-        with autocast(self._settings):
+        with numerics.products(self._settings.run):
             made = self._run(*(it.to(self._device) for it in (pixels, gain, lift)))
         loss, report = self._answered(made[: len(arrays)], kinds, prompts)
         targets = self._captions(further.captions)
-        slots, _ = self._slots(
-            made[len(arrays) :],
-            targets.tokens.to(self._device),
-            targets.weights.to(self._device),
-        )
+        with numerics.products(self._settings.run):
+            slots, _ = self._slots(
+                made[len(arrays) :],
+                targets.tokens.to(self._device),
+                targets.weights.to(self._device),
+            )
         torch.autograd.backward(loss + own.slots_weight * slots)
         report.losses["slots"] = float(slots.detach())
         report.images = own.images
@@ -99,7 +99,7 @@ class LanguageTrainer:
                 random = examples.seeded("questions", "train", pictures.HELD_OUT, index)
                 prompt = self._prompts.write(lesson, random, self._settings.language.questions)
                 pixels = torch.from_numpy(np.stack(_arrays([lesson], random, 0)))
-                with autocast(self._settings):
+                with numerics.products(self._settings.run):
                     made = self._tower(pixels.to(self._device))
                 loss, part = self._answered(made, [kind], [prompt])
                 losses.append(float(loss))

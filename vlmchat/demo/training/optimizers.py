@@ -2,9 +2,9 @@
 
 Muon (Keller Jordan, https://kellerjordan.github.io/posts/muon/) as ``torch.optim.Muon`` computes it
 with ``adjust_lr_fn="match_rms_adamw"`` (arXiv:2502.16982). It is written out here for three
-reasons: torch's multiplies in bfloat16, which is slow on processors without matrix units; queries,
-keys and values lie in one matrix but are three; and workers share the work, a part of the matrices
-each.
+reasons: torch's multiplies in bfloat16 always, which is slow on processors without matrix units;
+queries, keys and values lie in one matrix but are three; and workers share the work, a part of the
+matrices each.
 """
 
 import math
@@ -24,17 +24,18 @@ Share = Callable[[list[torch.Tensor]], None]
 """Takes updates of which a worker has computed its part, and fills in the others'."""
 
 
-def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+def orthogonal(matrix: torch.Tensor, numbers: torch.dtype = torch.float32) -> torch.Tensor:
     """Return about the nearest matrix whose singular values are all one.
 
     Args:
         matrix: (…, rows, columns); several are made orthogonal one by one.
+        numbers: what is multiplied; bfloat16 is enough, as in `torch.optim.Muon`.
 
     Returns:
-        The same shape. Float32 on a processor, rounded through bfloat16 on a GPU.
+        The same shape and dtype.
     """
     a, b, c = _COEFFICIENTS
-    found = matrix.bfloat16() if matrix.is_cuda else matrix.float()
+    found = matrix.to(numbers)
     tall = matrix.shape[-2] > matrix.shape[-1]
     if tall:
         found = found.mT
@@ -55,6 +56,7 @@ class Muon:
         worker: number of this worker.
         workers: how many there are.
         share: exchanges updates between them.
+        numbers: what is multiplied.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Muon:
         worker: int = 0,
         workers: int = 1,
         share: Share | None = None,
+        numbers: torch.dtype = torch.float32,
     ) -> None:
         self._matrices = list(matrices)
         self._momentum = settings.momentum
         self._decay = settings.matrices_decay
         self._worker, self._workers = worker, workers
         self._share = share
+        self._numbers = numbers
         self.buffers = [torch.zeros_like(parameter) for parameter, _ in self._matrices]
 
     @torch.no_grad()
@@ -83,7 +87,7 @@ class Muon:
             if place % self._workers == self._worker:
                 ahead = parameter.grad.lerp(buffer, self._momentum)
                 parts = ahead.view(count, -1, ahead.shape[-1])
-                updates[place] = orthogonal(parts).reshape(parameter.shape)
+                updates[place] = orthogonal(parts, self._numbers).reshape(parameter.shape)
             else:
                 updates[place] = torch.empty_like(parameter)
         if self._share is not None:
@@ -104,6 +108,7 @@ class Optimizers:
         worker: number of this worker.
         workers: how many there are.
         share: exchanges updates between them.
+        numbers: what is multiplied.
     """
 
     def __init__(
@@ -114,6 +119,7 @@ class Optimizers:
         worker: int = 0,
         workers: int = 1,
         share: Share | None = None,
+        numbers: torch.dtype = torch.float32,
     ) -> None:
         self._settings = settings
         self._height = height
@@ -122,7 +128,7 @@ class Optimizers:
         chosen = {name for name, _ in inner}
         pairs = [(it, 3 if ".qkv." in name else 1) for name, it in inner]
         self._names = [name for name, _ in inner]
-        self.muon = Muon(pairs, settings, worker, workers, share)
+        self.muon = Muon(pairs, settings, worker, workers, share, numbers)
         self._others = [(name, it) for name, it in named if name not in chosen]
         self.adam = torch.optim.AdamW(
             [it for _, it in self._others],

@@ -118,7 +118,7 @@ class SlotLoss(torch.nn.Module):
         """
         tokens = tokens.float()
         cosines = F.normalize(tokens - self.centre, dim=-1) @ self.directions.T
-        logits = self._scale * cosines
+        logits = self._scale * cosines.float()
         # A picture that says much counts more than one that says little, but not in proportion.
         each = weights / weights.sum(1, keepdim=True).sqrt()
         each = each / each.sum()

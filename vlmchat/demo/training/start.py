@@ -5,13 +5,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
 
-from vlmchat.demo.training import exporting, loop, pictures, processes, state, warm
+from vlmchat.demo.training import exporting, loop, numerics, pictures, processes, state, warm
 from vlmchat.demo.training.captioning import SlotTrainer
 from vlmchat.demo.training.curriculum import Ladder
 from vlmchat.demo.training.language import LanguageTrainer
@@ -66,7 +66,8 @@ def train(plan: Plan) -> None:
     """
     plan.work.mkdir(parents=True, exist_ok=True)
     loop.modest(plan.nice)
-    settings = plan.settings
+    settings = numerics.settled(plan.settings)
+    plan = replace(plan, settings=settings)
     begun = beginning(plan)  # says what is wrong before any worker starts
     workers = settings.run.workers if settings.run.device == "cpu" else 1
     if workers == 1:
@@ -105,7 +106,13 @@ def work(
     tower.to(settings.run.device)
     height = 1.0 if plan.phase == 1 else settings.optimizer.second_phase
     optimizers = Optimizers(
-        tower, settings.optimizer, height, link.worker, link.workers, link.share
+        tower,
+        settings.optimizer,
+        height,
+        link.worker,
+        link.workers,
+        link.share,
+        numerics.dtype(settings.run),
     )
     if optimizer:
         optimizers.restore(optimizer)

@@ -114,6 +114,14 @@ def _attended(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -
     return seen
 
 
+def gelu(inner: torch.Tensor) -> torch.Tensor:
+    """Return ``gelu(inner, approximate="tanh")``, by a sigmoid, as (1 + tanh x) / 2 = σ(2 x).
+
+    A processor computes ``tanh`` four times as slowly as the exponential that this takes.
+    """
+    return inner * torch.sigmoid(inner * (1.5957691216057308 + 0.0713548162726009 * inner.square()))
+
+
 class Block(nn.Module):
     """One layer: attention and feed-forward, each behind a norm and added to what came in."""
 
@@ -142,7 +150,7 @@ class Block(nn.Module):
         queries, keys, values = together.permute(2, 0, 3, 1, 4).unbind(0)
         seen = _attended(queries, keys, values)
         hidden = hidden + self.out(seen.transpose(1, 2).reshape(count, patches, width))
-        inner = F.gelu(self.fc1(self.norm2(hidden)), approximate="tanh")
+        inner = gelu(self.fc1(self.norm2(hidden)))
         added: torch.Tensor = self.fc2(inner)
         return hidden + added
 
