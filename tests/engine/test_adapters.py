@@ -14,10 +14,11 @@ from tests.adapters import adapted, save_adapter
 from tests.pictures import encoded
 from tests.tiny import build_tiny
 from vlmchat.chat.messages import Message, user_message
-from vlmchat.engine.adapters import base_of, check_base, view_of, wear
+from vlmchat.engine.adapters import base_of, check_base, wear
 from vlmchat.engine.generate import generate
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
 from vlmchat.engine.sampling import SamplingParams
+from vlmchat.engine.views import view_of
 from vlmchat.errors import ModelError
 from vlmchat.finetune.job import BaseModelRef
 from vlmchat.media.images import media_from_bytes
@@ -182,6 +183,17 @@ def test_over_a_quantized_model(
     for kind in ("lora", "prompt"):
         assert answer(wear(base, kind, made[kind])) not in ("", said)
     assert answer(base) == said
+
+
+def test_other_threads_notice_nothing_of_an_adapter_that_comes(
+    base: LoadedModel, made: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The library's loader changes torch's default dtype, which all threads share.
+    changed: list[torch.dtype] = []
+    monkeypatch.setattr(torch, "set_default_dtype", changed.append)
+    worn = wear(base, "lora", made["lora"])
+    assert not changed
+    assert not len(worn.model.model.text_model.layers)
 
 
 def test_a_view_is_its_own(base: LoadedModel) -> None:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,8 +23,10 @@ from safetensors.torch import load_file
 
 from vlmchat.engine.own import Embedding
 from vlmchat.engine.text.choosing import OwnText, modules_text
+from vlmchat.engine.text.files import has_layers
 from vlmchat.engine.text.model import TextModel
 from vlmchat.engine.text.weights import ModelWeights, TextWeights
+from vlmchat.engine.views import view_of, with_layers
 from vlmchat.engine.weights import load_weights, strip
 from vlmchat.errors import ModelError, VlmchatError
 from vlmchat.finetune.job import BaseModelRef
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from vlmchat.engine.loading import LoadedModel
 
 _TEXT = re.compile(r"\b(text_model|lm_head)\b")
-_Module = TypeVar("_Module", bound=torch.nn.Module)
 _OTHER_PROMPTS = ("PREFIX_TUNING", "MULTITASK_PROMPT_TUNING", "CPT", "ADAPTION_PROMPT", "CARTRIDGE")
 # Such layers begin by changing the weights of the base; what was learned fits only what is left.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "mica")
@@ -93,34 +94,6 @@ def wear(base: "LoadedModel", name: str, path: Path) -> "LoadedModel":
         base=base,
         remark=remark,
     )
-
-
-def view_of(model: _Module) -> _Module:
-    """Return a module tree of its own whose parameters and buffers are those of `model`.
-
-    Putting other modules into it, or hooks onto it, does not touch `model`.
-    """
-    seen: dict[int, torch.nn.Module] = {}
-
-    def copied(module: torch.nn.Module) -> torch.nn.Module:
-        if id(module) in seen:
-            return seen[id(module)]
-        view = module.__new__(type(module))
-        seen[id(module)] = view
-        # A dictionary of the module's own is its state (hooks, parameters, buffers): whoever
-        # changes it means the module, not its likeness.
-        values = {k: v.copy() if type(v) is dict else v for k, v in module.__dict__.items()}
-        for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
-            values[kind] = module.__dict__[kind].copy()
-        values["_modules"] = {
-            key: None if child is None else copied(child) for key, child in module._modules.items()
-        }
-        view.__dict__.update(values)
-        return view
-
-    result = copied(model)
-    assert isinstance(result, type(model))
-    return result
 
 
 # Which base it was made for -----------------------------------------------------------------------
@@ -298,10 +271,14 @@ def _dense(base: "LoadedModel", adapter: _Adapter) -> Any:  # noqa: ANN401
 
     Vision tower and connector are views of the base's, where the adapter does not change them.
     """
-    config = json.loads((base.folder.path / "config.json").read_text("utf-8"))
-    whole = load_weights(base.folder, config, "none", base.hardware)
-    for part in ("vision_model", "connector"):
-        setattr(whole.model, part, view_of(getattr(base.model.model, part)))
+    folder, dtype = base.folder, base.hardware.dtype
+    if has_layers(folder.path, base.model.config.get_text_config()):
+        whole = with_layers(base.model, folder.path, dtype)
+    else:  # they have other names there, which the library knows
+        config = json.loads((folder.path / "config.json").read_text("utf-8"))
+        whole = load_weights(folder, config, "none", base.hardware)
+        for part in ("vision_model", "connector"):
+            setattr(whole.model, part, view_of(getattr(base.model.model, part)))
     _lay_layers(whole, adapter.path, adapter.weights, adapter.name)
     merge_layers(whole)
     return whole.eval()

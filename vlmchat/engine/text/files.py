@@ -3,7 +3,7 @@
 Who packs the weights needs each layer once: read from here, no two of them are in memory.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ _OUTPUT, _DOWN = "self_attn.o_proj", "mlp.down_proj"
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 _HEAD = "lm_head.weight"
 _NORMS = ("input_layernorm", "post_attention_layernorm")
+_PARTS = (*_QKV, _OUTPUT, *_GATE_UP, _DOWN, *_NORMS)
 
 
 def has_layers(folder: Path, config: Any) -> bool:  # noqa: ANN401 - a class without types
@@ -42,6 +43,46 @@ def has_layers(folder: Path, config: Any) -> bool:  # noqa: ANN401 - a class wit
     return all(name in found and found[name].shape == wanted[name] for name in wanted)
 
 
+def head_and_layers(
+    folder: Path, count: int, dtype: torch.dtype
+) -> tuple[torch.Tensor | None, Iterator[dict[str, torch.Tensor]]]:
+    """Return the head, and each layer's weights by the names that the library's modules have.
+
+    Args:
+        folder: of the model; `has_layers` says yes of it.
+        count: of layers.
+        dtype: to read the weights in.
+
+    Returns:
+        The head, (vocab, hidden), or nothing where it is that of the embeddings; and the layers,
+        read one by one.
+    """
+    files = _files_by_name(folder)
+    head = _read(files, [_HEAD], dtype)[_HEAD] if _HEAD in files else None
+    return head, (_layer(files, index, dtype) for index in range(count))
+
+
+def _layer(files: dict[str, Path], index: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    names = {f"{part}.weight": _name(index, part) for part in _PARTS}
+    read = _read(files, names.values(), dtype)
+    return {part: read[name] for part, name in names.items()}
+
+
+def _read(
+    files: dict[str, Path], names: Iterable[str], dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """Return tensors by name; each file is opened once, and let go of with all of its pages."""
+    wanted: dict[Path, list[str]] = {}
+    for name in names:
+        wanted.setdefault(files[name], []).append(name)
+    found: dict[str, torch.Tensor] = {}
+    for path, inside in wanted.items():
+        with safe_open(path, framework="pt") as file:
+            for name in inside:
+                found[name] = file.get_tensor(name).to(dtype, copy=True)
+    return found
+
+
 class FileWeights(ModelWeights):
     """`TextWeights` whose layers are read from the files of the model.
 
@@ -59,34 +100,22 @@ class FileWeights(ModelWeights):
         if self.head.is_meta:
             tied = _HEAD not in self._files
             self.head = (
-                self._text.embed_tokens.weight.detach() if tied else self._read([_HEAD])[_HEAD]
+                self._text.embed_tokens.weight.detach()
+                if tied
+                else _read(self._files, [_HEAD], dtype)[_HEAD]
             )
 
     def layer(self, index: int) -> LayerWeights:
         """Return one decoder layer."""
-        names = {part: _name(index, part) for part in (*_QKV, _OUTPUT, *_GATE_UP, _DOWN, *_NORMS)}
-        read = self._read(names.values())
-        found = {part: read[name] for part, name in names.items()}
+        found = _layer(self._files, index, self._dtype)
         return LayerWeights(
-            input_norm=found[_NORMS[0]],
-            qkv=torch.cat([found[part] for part in _QKV]),
-            output=found[_OUTPUT],
-            ffn_norm=found[_NORMS[1]],
-            gate_up=torch.cat([found[part] for part in _GATE_UP]),
-            down=found[_DOWN],
+            input_norm=found[f"{_NORMS[0]}.weight"],
+            qkv=torch.cat([found[f"{part}.weight"] for part in _QKV]),
+            output=found[f"{_OUTPUT}.weight"],
+            ffn_norm=found[f"{_NORMS[1]}.weight"],
+            gate_up=torch.cat([found[f"{part}.weight"] for part in _GATE_UP]),
+            down=found[f"{_DOWN}.weight"],
         )
-
-    def _read(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Return tensors by name; each file is opened once, and let go of with all of its pages."""
-        wanted: dict[Path, list[str]] = {}
-        for name in names:
-            wanted.setdefault(self._files[name], []).append(name)
-        found: dict[str, torch.Tensor] = {}
-        for path, inside in wanted.items():
-            with safe_open(path, framework="pt") as file:
-                for name in inside:
-                    found[name] = file.get_tensor(name).to(self._dtype, copy=True)
-        return found
 
 
 def _name(index: int, part: str) -> str:
