@@ -324,7 +324,6 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = (model_256m if options.random else captioner)(Path(options.model or name))
-        torch.set_default_dtype(torch.float32)  # building changed it
         options.model = str(folder)
         return steps(folder, options.quant) if options.steps else compared(options, folder)
 

@@ -73,6 +73,7 @@ def build(folder: Path) -> None:
     torch.manual_seed(1)
     torch.set_default_dtype(torch.bfloat16)
     model = SmolVLMForConditionalGeneration(config)
+    torch.set_default_dtype(torch.float32)
     for parameter in model.parameters():  # louder than the usual 0.02, so that the words vary
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.1)

@@ -83,9 +83,9 @@ def test_quantized_models_answer(tiny_model: Path, quant: str) -> None:
     assert answer(loaded)
 
 
-def test_auto_is_the_finest_that_fits(tiny_model: Path) -> None:
+def test_auto_is_8_bits_where_the_engine_packs_them_itself(tiny_model: Path) -> None:
     loaded = load(tiny_model, device="cpu")
-    assert loaded.quantization == loaded.provenance()["quantization"] == "none"
+    assert loaded.quantization == loaded.provenance()["quantization"] == "8bit"
 
 
 @pytest.mark.parametrize("quant", ["4bit", "8bit"])
@@ -225,7 +225,7 @@ def test_what_does_not_fit_is_refused_with_numbers() -> None:
     assert choose("auto", 4.5) == "8bit"
     assert choose("auto", 3.3) == "4bit"
     assert choose("4bit", 8) == "4bit"
-    assert choose_quantization(footprint, "auto", 2, 8_000_000_000, "Big", packed=True) == "none"
+    assert choose_quantization(footprint, "auto", 2, 8_000_000_000, "Big", packed=True) == "8bit"
     assert choose_quantization(footprint, "none", 2, 8_000_000_000, "Big", packed=True) == "none"
     with pytest.raises(ModelError, match=r"needs 5\.\d+ GB .* 4\.2 GB are free: with --quant 8bit"):
         choose("none", 4.2)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import namedtuple
 
 import pytest
 
@@ -147,6 +148,13 @@ def test_half_the_threads_where_they_are_faster(
     assert fastest(8, machine) == 4 and fastest(2, machine) == 2 and fastest(1, machine) == 1
     machine.queue = 1
     assert fastest(8, machine) == 8
+
+
+def test_what_the_host_takes_is_no_work_of_others_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"user": 5.0, "system": 2.0, "idle": 50.0, "steal": 40.0, "guest": 1.0, "iowait": 3.0}
+    given = namedtuple("given", times)(**times)  # as psutil has it
+    monkeypatch.setattr("psutil.cpu_times", lambda: given)
+    assert SystemLoad().busy()[0] == 7.0
 
 
 def test_the_system_counts_others_and_us() -> None:

@@ -102,7 +102,7 @@ class Gaze:
         self._layers = layers
         self._begin = 0
         # Of each token that is read, over the image tokens.
-        self.rows = torch.zeros(count, len(places), device=device)
+        self.rows = torch.zeros(count, len(places), device=device, dtype=torch.float32)
 
     def watch(self, index: int, queries: torch.Tensor, keys: torch.Tensor) -> None:
         """Take a layer's queries and keys; see `vlmchat.engine.text.watching.Watch`."""

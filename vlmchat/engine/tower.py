@@ -8,10 +8,10 @@ their terms.
 
 Tiles go through a layer a few at a time, as the activations of many fall out of the cache; the
 layer's weights are read, and converted where the processor multiplies other numbers faster, once
-for all of them. The tower is never quantized. Its weights stay the library's. Where they
-are converted, one layer at a time is, and the pages they were read from are given back; where they
-are not and three matrices become one, the library's three are parts of that one from then on. So
-nothing is held twice.
+for all of them. The tower is never quantized. Its weights stay the library's: views of a mapping of
+the file, whose pages are given back behind each layer, as nobody looks at them before the next
+picture. Where they are converted, one layer at a time is; where they are not and three matrices
+become one, the library's three are parts of that one from then on. So nothing is held twice.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -131,6 +131,10 @@ class Tower:
                 self._attend(layer, some)
                 check()
                 self._feed_forward(layer, some)
+            if len(hidden) > 1:  # looking for them takes a millisecond
+                let_go(stored.parameters())
+        if len(hidden) == 1:
+            let_go(it for stored in self._layers for it in stored.parameters())
         norm = self._last_norm.to(width)
         projection = self._connector.modality_projection.proj.weight.to(width)
         return [self._connect(self._normed(norm, some), projection) for some in hidden]
@@ -139,8 +143,7 @@ class Tower:
         """Return a layer in the numbers that are computed with, until the next one is asked for.
 
         Each that is converted takes the place of the one before: allocated anew, they would fill
-        ten times the memory with holes. What they were converted from is let go of, as it is not
-        looked at before the next pictures.
+        ten times the memory with holes.
         """
         groups = list(_weights(layer))
         if self._dtype == self._stored:
@@ -153,7 +156,6 @@ class Tower:
         for place, group in zip(self._room.tensors(), groups, strict=True):
             for rows, weight in zip(place.chunk(len(group)), group, strict=True):
                 rows.copy_(weight)
-        let_go(weight for group in groups for weight in group)
         return self._room
 
     def _embed(self, pixels: torch.Tensor, convolution: _Affine) -> torch.Tensor:
@@ -280,7 +282,7 @@ def positions(rows: int, cols: int, side: int) -> torch.Tensor:
         cols: of patches.
         side: learned places in a row.
     """
-    borders = torch.arange(1 / side, 1.0, 1 / side)
+    borders = torch.arange(1 / side, 1.0, 1 / side, dtype=torch.float32)
 
     def along(count: int) -> torch.Tensor:
         fractions = torch.arange(count, dtype=torch.float32) * (1.0 / torch.tensor(count))

@@ -123,7 +123,7 @@ class NativeText:
             table.float().contiguous() for table in (weights.final_norm, weights.cos, weights.sin)
         ]
         self._dense = _DenseLayers(self._layers, self._team, weights)
-        self._logits = torch.empty(1, self.shape.vocab)
+        self._logits = torch.empty(1, self.shape.vocab, dtype=torch.float32)
         self._decoder = self._new_decoder()
         matrices = [weight.data for layer in self._layers for weight in layer.weights]
         self.nbytes = sum(matrix.nbytes for matrix in [*matrices, self._head.data])
@@ -156,7 +156,7 @@ class NativeText:
                 self._read(embedding, cache)
             return self._logits[0].clone()
         last = dense.read(self._dense, embeddings, cache, check)[-1]
-        logits = torch.empty(self.shape.vocab)
+        logits = torch.empty(self.shape.vocab, dtype=torch.float32)
         return self._team.multiply(self._head, last.float().contiguous(), logits)
 
     @torch.inference_mode()
@@ -209,7 +209,7 @@ class NativeText:
     def _rows(self, count: int) -> torch.Tensor:
         """Return room for the logits of so many sequences: (count, vocab)."""
         if len(self._logits) < count:
-            self._logits = torch.empty(count, self.shape.vocab)
+            self._logits = torch.empty(count, self.shape.vocab, dtype=torch.float32)
         return self._logits[:count]
 
     def _step(
@@ -243,7 +243,7 @@ class NativeText:
     def _logits_of(self, hidden: torch.Tensor) -> torch.Tensor:
         if self._head.bits >= 16:
             return functional.linear(hidden, self._head.data).float()
-        logits = torch.empty(len(hidden), self.shape.vocab)
+        logits = torch.empty(len(hidden), self.shape.vocab, dtype=torch.float32)
         room = torch.empty(_HEAD_ROWS, self.shape.hidden, dtype=self._dtype)
         for first in range(0, self.shape.vocab, _HEAD_ROWS):
             some = room[: self.shape.vocab - first]

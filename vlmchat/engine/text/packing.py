@@ -182,7 +182,7 @@ class _Grouped:
     def dense(self) -> torch.Tensor:
         """See `Matrix`."""
         if _unpacks(self._dtype):
-            room = torch.empty(self._outputs, self._inputs)
+            room = torch.empty(self._outputs, self._inputs, dtype=torch.float32)
             return self._unpacked(0, self._outputs, room)
         return self.one(torch.eye(self._inputs, dtype=self._dtype)).T.float()
 
@@ -293,7 +293,7 @@ def _unpacks(dtype: torch.dtype) -> bool:
     weight = (torch.arange(2 * _BLOCK * inputs) * 7 % 31).view(2 * _BLOCK, inputs).to(dtype)
     probe = Int4(weight, Workspace())
     said = probe.one(torch.eye(inputs, dtype=dtype)).T.float()
-    read = probe._unpacked(0, len(weight), torch.empty(weight.shape))
+    read = probe._unpacked(0, len(weight), torch.empty(weight.shape, dtype=torch.float32))
     return torch.allclose(read, said, rtol=0.02, atol=0.1)
 
 
