@@ -46,7 +46,7 @@ def test_answer(engine: EngineProcess) -> None:
     assert body["usage"]["completion_tokens"] == 8
     assert body["usage"]["prompt_tokens"] > TOKENS_PER_TILE
     assert body["timings"]["predicted_n"] == 8 and body["timings"]["vision_tiles"] >= 1
-    assert body["vlmchat"]["quantization"] == "none"
+    assert body["vlmchat"]["quantization"] == "8bit"
 
 
 def test_stream_equals_whole(engine: EngineProcess) -> None:
