@@ -267,8 +267,9 @@ def test_detached_watched_paused_stopped(log: Path, tiny_model: Path) -> None:
     assert "logs" in run("--list").stdout and "running" in run("--list").stdout
     assert "is running already" in run("--resume", "logs").stderr
     with begun("--watch", "logs") as watching:
-        assert (said_there := watching.stdout) is not None
-        until(lambda: "Step 2" in said_there.readline())
+        shown = watching.stdout
+        assert shown is not None
+        until(lambda: "Step 2" in shown.readline())
         watching.send_signal(signal.SIGINT)
         _, said = watching.communicate(timeout=30)
         assert watching.returncode == 130 and "The job goes on" in said and job.alive()
@@ -294,8 +295,9 @@ def test_stop_keeps_the_best(log: Path, tiny_model: Path) -> None:
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_stops_and_keeps_the_best(log: Path, tiny_model: Path, times: int) -> None:
     with begun(log, "--model", tiny_model, hold=2) as process:
-        assert (told_there := process.stdout) is not None and process.stderr is not None
-        until(lambda: "Step 2" in told_there.readline())
+        shown = process.stdout
+        assert shown is not None and process.stderr is not None
+        until(lambda: "Step 2" in shown.readline())
         job = the_job()
         if times == 1:
             process.send_signal(signal.SIGINT)
