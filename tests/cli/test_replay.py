@@ -94,7 +94,7 @@ async def test_other_conditions_are_told(
     _, stopped = entries()
     assert stopped.state == "stopped" and made(stopped).engine["url"] == engine.url
     # An answer that never came to its end is to be said again, too.
-    assert made(stopped).engine["way"] == "native bf16" and made(stopped).engine["seed"] >= 0
+    assert made(stopped).engine["way"] == "native 8-bit" and made(stopped).engine["seed"] >= 0
 
     # Nothing that is saved or imported may name an address to send a conversation to.
     assert f"--engine-url {engine.url}" in refused(2, "replay", stopped.uid)
