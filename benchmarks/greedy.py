@@ -16,6 +16,7 @@ prefers: it should be either's in half of the cases.
 
 import argparse
 import itertools
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class Parting:
     @property
     def tie(self) -> bool:
         """Whether bfloat16 may say the one or the other."""
-        return abs(self.gap) <= 2 * self.noise
+        return abs(self.gap) <= 2 * math.sqrt(2) * self.noise
 
 
 @torch.inference_mode()
