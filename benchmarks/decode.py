@@ -125,7 +125,7 @@ def read_rate(size: int) -> float:
     return size / best
 
 
-def bytes_read(text: Any, shape: TextShape, context: int) -> int:  # noqa: ANN401
+def bytes_read(text: Any, shape: TextShape, context: int) -> int:  # noqa: ANN401 - any TextModel
     """Return how many bytes a step reads, 0 if a way does not say how large its weights are."""
     size = getattr(text, "nbytes", 0)
     values = shape.layers * 2 * shape.kv_heads * shape.head_dim * (context + TOKENS // 2)

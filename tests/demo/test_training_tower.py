@@ -164,7 +164,7 @@ def test_muon_does_what_torchs_does() -> None:
         gradient = torch.randn(24, 40)
         ours.grad, theirs.grad = gradient, gradient.clone()
         muon.step(0.01)
-        torchs.step()  # type: ignore[no-untyped-call]
+        torchs.step()  # type: ignore[no-untyped-call]  # torch's method has no types
     # Torch rounds through bfloat16.
     torch.testing.assert_close(ours, theirs, rtol=0.03, atol=0.01)
 

@@ -19,6 +19,7 @@ from vlmchat.engine.http.app import EngineApp
 from vlmchat.engine.http.gate import Rules
 from vlmchat.engine.http.limits import MEBIBYTE, Limits
 from vlmchat.engine.http.server import Server
+from vlmchat.engine.loading import LoadedModel
 from vlmchat.engine.service import EngineService
 
 KEYS = ("first-key", "second-key")
@@ -26,24 +27,31 @@ PAGE = "https://example.org"
 ASK = "/v1/chat/completions"
 
 
+def _nothing(_: object) -> LoadedModel:
+    raise AssertionError("nobody loads here")
+
+
+class _Stubbed(EngineService):
+    """Takes for its model what it is given."""
+
+    async def load(self) -> None:
+        """Load nothing."""
+
+
 class Door:
     """A server in this process, whose model is there in name only."""
 
     def __init__(self, limits: Limits, rules: Rules) -> None:
-        service = EngineService(lambda _: None)  # type: ignore[arg-type, return-value]
+        service = _Stubbed(_nothing)
         self.app = EngineApp(service, (), limits)
         stub: Any = SimpleNamespace(
             id="stub", names={"stub"}, base=None, video=False, meta=dict, adapter=""
         )
-        service.load = self._loaded  # type: ignore[method-assign]
         service.loaded = stub
         self.server = Server(self.app, rules, quiet=True)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self.server.run, args=([self.listener],))
-
-    async def _loaded(self) -> None:
-        pass
 
     def client(self, **headers: str) -> httpx.Client:
         headers = {"Authorization": f"Bearer {KEYS[0]}", **headers}

@@ -54,18 +54,14 @@ def ask(
     adapter: options.Adapter = None,
     threads: options.Threads = None,
     native: options.Native = None,
-    temperature: Annotated[
-        float | None, typer.Option(min=0, max=2, help="0 takes the likeliest token.")
-    ] = None,
+    temperature: options.Temperature = None,
     top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     top_k: Annotated[int | None, typer.Option(min=0)] = None,
     min_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     repetition_penalty: Annotated[float | None, typer.Option(min=0.01, max=10)] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(min=1)] = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
-    repeat_guard: Annotated[
-        bool | None, typer.Option(help="End an answer that says the same again and again.")
-    ] = None,
+    max_new_tokens: options.MaxNewTokens = None,
+    seed: options.Seed = None,
+    repeat_guard: options.RepeatGuard = None,
     prompt_lookup: Annotated[
         bool | None, typer.Option(help="Guess words from the question and check several at once.")
     ] = None,

@@ -66,14 +66,10 @@ def batch(
     adapter: options.Adapter = None,
     threads: options.Threads = None,
     native: options.Native = None,
-    temperature: Annotated[
-        float | None, typer.Option(min=0, max=2, help="0 takes the likeliest token.")
-    ] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(min=1)] = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
-    repeat_guard: Annotated[
-        bool | None, typer.Option(help="End an answer that says the same again and again.")
-    ] = None,
+    temperature: options.Temperature = None,
+    max_new_tokens: options.MaxNewTokens = None,
+    seed: options.Seed = None,
+    repeat_guard: options.RepeatGuard = None,
     engine_url: options.EngineUrl = None,
     api_key: options.ApiKey = None,
 ) -> None:

@@ -42,3 +42,11 @@ System: TypeAlias = Annotated[
         "--system", "-s", help="System prompt, or @NAME for one of `vlmchat prompts list`."
     ),
 ]
+Temperature: TypeAlias = Annotated[
+    float | None, typer.Option(min=0, max=2, help="0 takes the likeliest token.")
+]
+MaxNewTokens: TypeAlias = Annotated[int | None, typer.Option(min=1)]
+Seed: TypeAlias = Annotated[int | None, typer.Option(min=0)]
+RepeatGuard: TypeAlias = Annotated[
+    bool | None, typer.Option(help="End an answer that says the same again and again.")
+]

@@ -77,11 +77,9 @@ def watch(
     adapter: options.Adapter = None,
     threads: options.Threads = None,
     native: options.Native = None,
-    temperature: Annotated[
-        float | None, typer.Option(min=0, max=2, help="0 takes the likeliest token.")
-    ] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(min=1)] = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    temperature: options.Temperature = None,
+    max_new_tokens: options.MaxNewTokens = None,
+    seed: options.Seed = None,
     engine_url: options.EngineUrl = None,
     api_key: options.ApiKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON row a question.")] = False,
