@@ -60,10 +60,9 @@ def choose_quantization(
 ) -> str:
     """Return the quantization to load with: `wanted`, or what ``auto`` means here.
 
-    That is 8 bits where the engine packs the weights itself, as it does on processors: there they
-    say the same next token as often as bfloat16 does when both are compared with float32
-    (``benchmarks/agreement.py``), in half of the memory and half of the time. Elsewhere it is the
-    finest that fits.
+    That is 8 bits where the engine packs the weights itself, as it does on processors: there, in
+    the compiled step, they say the same next token as float32 as often as PyTorch's bfloat16 does
+    (``benchmarks/agreement.py``), in less memory and faster. Elsewhere it is the finest that fits.
 
     Args:
         footprint: of the model.
