@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - as everywhere
 
 from vlmchat.engine.pages import let_go
-from vlmchat.engine.products import product_dtype
+from vlmchat.engine.products import add_product, product, product_dtype, product_gelu
 
 # Tiles. In float32 the activations of one fill as much memory as those of two in bfloat16.
 _AT_ONCE = {torch.float32: 1, torch.bfloat16: 2}
@@ -174,16 +174,18 @@ class Tower:
     def _attend(self, layer: _Layer, hidden: torch.Tensor) -> None:
         """Add to `hidden`, of shape (tiles, patches, hidden), what its patches see in others."""
         count, patches, width = hidden.shape
-        together = F.linear(self._normed(layer.norm1, hidden), layer.qkv.weight, layer.qkv.bias)
+        together = product(self._normed(layer.norm1, hidden), layer.qkv.weight, layer.qkv.bias)
         together = together.view(count, patches, 3, self._heads, width // self._heads)
         queries, keys, values = together.permute(2, 0, 3, 1, 4)
         seen = F.scaled_dot_product_attention(queries, keys, values)
-        _add_product(hidden, seen.transpose(1, 2).reshape(count, patches, width), layer.out)
+        seen = seen.transpose(1, 2).reshape(count, patches, width)
+        add_product(hidden, seen, layer.out.weight, layer.out.bias)
 
     def _feed_forward(self, layer: _Layer, hidden: torch.Tensor) -> None:
         """Add to `hidden` what the two wide matrices make of it."""
-        inner = _linear_gelu(self._normed(layer.norm2, hidden), layer.fc1, self._gelu)
-        _add_product(hidden, inner, layer.fc2)
+        normed = self._normed(layer.norm2, hidden)
+        inner = product_gelu(normed, layer.fc1.weight, layer.fc1.bias, self._gelu)
+        add_product(hidden, inner, layer.fc2.weight, layer.fc2.bias)
 
     def _connect(self, hidden: torch.Tensor, projection: torch.Tensor) -> torch.Tensor:
         """Return squares of patches, each as one vector, brought to the text model's width."""
@@ -289,31 +291,3 @@ def positions(rows: int, cols: int, side: int) -> torch.Tensor:
         return torch.bucketize(fractions.clamp(max=1.0 - 1e-6), borders, right=True)
 
     return (along(rows)[:, None] * side + along(cols)).flatten()
-
-
-def _fused_gelu() -> Any:  # noqa: ANN401 - an operator without a type
-    """Return oneDNN's product with an operation at its end, or ``None`` where torch lacks it."""
-    one = torch.ones(1, 1, dtype=torch.bfloat16)
-    try:
-        product = torch.ops.mkldnn._linear_pointwise.default
-        product(one, one, one[0], "gelu", [], "tanh")
-    except (AttributeError, RuntimeError, NotImplementedError):
-        return None
-    return product
-
-
-_fused = _fused_gelu()
-
-
-def _linear_gelu(hidden: torch.Tensor, linear: _Affine, kind: str) -> torch.Tensor:
-    """Return GELU of a product; `kind` is ``none`` (exact) or ``tanh``."""
-    if _fused is not None:
-        result: torch.Tensor = _fused(hidden, linear.weight, linear.bias, "gelu", [], kind)
-        return result
-    return F.gelu(F.linear(hidden, linear.weight, linear.bias), approximate=kind)
-
-
-def _add_product(hidden: torch.Tensor, given: torch.Tensor, linear: _Affine) -> None:
-    """Add to `hidden` a product of `given`; both are of shape (tiles, patches, …)."""
-    hidden += linear.bias
-    hidden.flatten(0, 1).addmm_(given.flatten(0, 1), linear.weight.t())

@@ -159,6 +159,43 @@ def test_several_sequences(compiled: Compiled, variant: str, bits: int, threads:
         assert [cache.length for cache in some] == [one.length + 1 for one in caches[:count]]
 
 
+@pytest.mark.parametrize("variant", EACH_VARIANT)
+@pytest.mark.parametrize("bits", [4, 8, 16, 32])
+@pytest.mark.parametrize("before", [0, 700])
+def test_a_few_tokens_at_once(compiled: Compiled, variant: str, bits: int, before: int) -> None:
+    """They are read to the last bit as they are one by one."""
+    model = _model(THREE_TO_ONE, torch.float32 if bits == 32 else torch.bfloat16)
+    text = NativeText(ModelWeights(model), compiled(variant), min(bits, 16), 2)
+    ids, beginning = _ids(740), text.new_cache()
+    if before:
+        text.prefill(text.embed(ids[:before]), beginning)
+    for count in (1, 2, 7, 16, 17, 40) if bits < 16 else (1, 5, 16):
+        some = text.embed(ids[before : before + count])
+        one_by_one, read, scored = (beginning.copy(before) for _ in range(3))
+        alone = [text.step(token, one_by_one).clone() for token in ids[before : before + count]]
+        assert torch.equal(text.prefill(some, read), alone[-1])
+        assert torch.equal(text.score(some, scored), torch.stack(alone))
+        for cache in (read, scored):
+            assert cache.length == before + count
+            held = cache.data[:, :, :, : cache.length]
+            assert torch.equal(held, one_by_one.data[:, :, :, : cache.length])
+
+
+def test_a_few_tokens_are_stopped(compiled: Compiled) -> None:
+    text = NativeText(ModelWeights(_model(THREE_TO_ONE)), compiled(""), 8, 2)
+    checks: list[None] = []
+
+    def check() -> None:
+        checks.append(None)
+        if len(checks) == 2:
+            raise InterruptedError
+
+    cache = text.new_cache()
+    with pytest.raises(InterruptedError):
+        text.prefill(text.embed(_ids(30)), cache, check)
+    assert cache.length == 0
+
+
 def test_a_cache_of_another_dtype(compiled: Compiled) -> None:
     model, ids = _model(THREE_TO_ONE), _ids(30)
     text = NativeText(ModelWeights(model), compiled(""), 8, 1)

@@ -21,11 +21,11 @@
 
 namespace {
 
-constexpr int kVersion = 2;   // of the functions and structures at the end of this file
+constexpr int kVersion = 3;   // of the functions and structures at the end of this file
 constexpr int kTokens = 512;  // that a chunk of attention reads at most
 constexpr int kShares = 4;    // chunks for each thread, so that a slow one is given less
 constexpr int kPieces = 8;    // of a layer's attention; sums of other pieces have other last bits
-constexpr int kMost = 16;     // sequences of which a token is read at a time
+constexpr int kMost = 16;     // tokens that are read at a time
 
 struct Shape {
     int32_t layers, hidden, heads, kv_heads, head_dim, ffn, vocab, positions;
@@ -40,7 +40,7 @@ struct Layer {
 struct Token {
     const void* embedding;  // hidden
     void* cache;            // (layers, 2, kv_heads, capacity, head_dim)
-    float* logits;          // vocab
+    float* logits;          // vocab, or null where nobody asks for them
     int32_t capacity, position;
     int32_t bits, embedding_bits;  // of the cache and of the embedding: 16 or 32
 };
@@ -48,7 +48,7 @@ struct Token {
 // The phases of a layer; the head follows the last layer as one more.
 enum Phase { kQkv, kAttention, kOutput, kGateUp, kDown, kPhases };
 
-// What is known of one sequence on its way through the layers.
+// What is known of one token on its way through the layers.
 struct Lane {
     Token token{};
     std::vector<float> stream;  // what the layers add to
@@ -103,14 +103,19 @@ class Decoder final : public Work {
           sin_(sin),
           queries_per_key_(shape.heads / shape.kv_heads) {}
 
-    // Read a token of each sequence; at most kMost, and of different sequences.
+    // Read tokens, at most kMost: of different sequences, or one behind the other, as in each layer
+    // all keys and values are in the caches before anybody attends to them.
     void step(const Token* tokens, int count) {
         while (static_cast<int>(lanes_.size()) < count)
             lanes_.emplace_back(shape_, layers_[0].qkv.blocks() * kBlock);
         count_ = count;
+        asked_ = 0;
         for (int n = 0; n < count; n++) {
             lanes_[n].begin(tokens[n], shape_);
             inputs_[n] = &lanes_[n].input;
+            if (tokens[n].logits == nullptr) continue;
+            asked_inputs_[asked_] = inputs_[n];
+            logits_[asked_++] = tokens[n].logits;
         }
         threads_ = team_.size();
         shares_ = threads_ == 1 ? 1 : std::min(threads_ * kShares, kChunks);
@@ -118,11 +123,11 @@ class Decoder final : public Work {
         team_.run(*this);
     }
 
-    // Each phase has small things to be done before it: for one sequence by whichever thread was
-    // the last to finish, for several as a phase of their own, in which each sequence is a chunk.
+    // Each phase has small things to be done before it: for one token by whichever thread was the
+    // last to finish, for several as a phase of their own, in which each token is a chunk.
     int open(int phase) override {
         const Place at = place(phase);
-        if (at.layer == shape_.layers && at.kind > 0) return 0;
+        if (at.layer == shape_.layers && (at.kind > 0 || asked_ == 0)) return 0;
         if (at.before) return count_;
         if (count_ == 1) prepare(lanes_[0], at.layer, at.kind);
         return chunks(at.layer, at.kind);
@@ -176,7 +181,10 @@ class Decoder final : public Work {
     }
 
     void prepare(Lane& lane, int index, int kind) const {
-        if (index == shape_.layers) return normalize(lane, final_norm_, head_);
+        if (index == shape_.layers) {
+            if (lane.token.logits != nullptr) normalize(lane, final_norm_, head_);
+            return;
+        }
         const Layer& layer = layers_[index];
         const bool small = lane.token.bits == 16;
         switch (kind) {
@@ -197,16 +205,16 @@ class Decoder final : public Work {
         float x[kMost][kBlock], up[kMost][kBlock];
         float *out[kMost], *more[kMost];
         const int at = block * kBlock;
+        const bool last = layer == shape_.layers;
         for (int n = 0; n < count_; n++) {
-            const bool direct = layer < shape_.layers && kind == kQkv;
-            out[n] = direct ? &lanes_[n].qkv[at] : x[n];
+            out[n] = !last && kind == kQkv ? &lanes_[n].qkv[at] : x[n];
             more[n] = up[n];
         }
         const Matrix& weights = matrix(layer, kind);
-        multiply(weights, inputs_, count_, block, out);
-        if (layer == shape_.layers) {
-            for (int n = 0; n < count_; n++)
-                std::copy_n(x[n], std::min(kBlock, shape_.vocab - at), lanes_[n].token.logits + at);
+        multiply(weights, last ? asked_inputs_ : inputs_, last ? asked_ : count_, block, out);
+        if (last) {
+            for (int n = 0; n < asked_; n++)
+                std::copy_n(x[n], std::min(kBlock, shape_.vocab - at), logits_[n] + at);
         } else if (kind == kGateUp) {
             multiply(weights, inputs_, count_, block + shape_.ffn / kBlock, more);
             for (int n = 0; n < count_; n++)
@@ -316,9 +324,10 @@ class Decoder final : public Work {
     const float *final_norm_, *cos_, *sin_;
     const int queries_per_key_;
     std::vector<Lane> lanes_;
-    const Activation* inputs_[kMost] = {};
+    const Activation *inputs_[kMost] = {}, *asked_inputs_[kMost] = {};
+    float* logits_[kMost] = {};  // of those tokens of which they are asked for
     std::vector<float> scores_;
-    int count_ = 0, threads_ = 1, shares_ = 1;
+    int count_ = 0, asked_ = 0, threads_ = 1, shares_ = 1;
 };
 
 // A matrix times one vector.
@@ -441,8 +450,8 @@ EXPORTED void* vlmchat_decoder(void* team, const Shape* shape, const Layer* laye
 
 EXPORTED void vlmchat_decoder_free(void* decoder) { delete static_cast<Decoder*>(decoder); }
 
-// Read a token of each of `count` sequences: their keys and values go into their caches, their
-// logits to where they are wanted. Return 0, -1 if there is not enough memory, or -2 if there are
+// Read `count` tokens, of different sequences or one behind the other: their keys and values go into
+// their caches, their logits to where they are wanted, if they are. Return 0, -1 if there is not enough memory, or -2 if there are
 // too many.
 EXPORTED int32_t vlmchat_step(void* decoder, const Token* tokens, int32_t count) {
     if (count < 1 || count > kMost) return -2;

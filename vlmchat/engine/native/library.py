@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 
-VERSION = 2  # kVersion in decode.cpp
+VERSION = 3  # kVersion in decode.cpp
 MOST = 16  # kMost in decode.cpp
 _BITS = {torch.bfloat16: 16, torch.float32: 32}
 

@@ -1,7 +1,8 @@
 """The text model with its weights packed for the native decode step.
 
-Single tokens go through the step; many at once through dense layers, which are unpacked one after
-the other into the same memory, so that no dense copy of the model is kept.
+Single tokens go through the step, and a few as one piece, each weight read once for several of
+them; many go through dense layers, which are unpacked one after the other into the same memory, so
+that no dense copy of the model is kept.
 """
 
 import ctypes
@@ -30,7 +31,9 @@ from vlmchat.engine.text.watching import Watch
 from vlmchat.engine.text.weights import LayerWeights, TextWeights
 from vlmchat.errors import VlmchatError
 
-_FEW = 8  # tokens that are read faster one by one than through dense layers
+# Tokens that the step reads faster than dense layers do: packed, since unpacking takes as long as
+# more than sixty of them; and as they are, where only the matrix units are faster.
+_FEW, _FEW_DENSE = 64, 16
 _TOGETHER = 8  # sequences whose tokens are read for little more than one, see benchmarks/batch.py
 _HEAD_ROWS = 8192  # of the head that are dense at a time
 
@@ -150,10 +153,8 @@ class NativeText:
         self, embeddings: torch.Tensor, cache: KVCache, check: Check = unstopped
     ) -> torch.Tensor:
         """Read tokens and return the logits behind the last; see `TextModel`."""
-        if len(embeddings) <= _FEW:
-            for embedding in embeddings:
-                check()
-                self._read(embedding, cache)
+        if len(embeddings) <= self._few:
+            self._read(embeddings, cache, check, self._rows(1))
             return self._logits[0].clone()
         last = dense.read(self._dense, embeddings, cache, check)[-1]
         logits = torch.empty(self.shape.vocab, dtype=torch.float32)
@@ -162,8 +163,10 @@ class NativeText:
     @torch.inference_mode()
     def score(self, embeddings: torch.Tensor, cache: KVCache) -> torch.Tensor:
         """Read tokens and return the logits behind each; see `TextModel`."""
-        if len(embeddings) <= _FEW:
-            return torch.stack([self._read(one, cache).clone() for one in embeddings])
+        count = len(embeddings)
+        if count <= self._few:
+            self._read(embeddings, cache, unstopped, self._rows(count))
+            return self._rows(count).clone()
         return self._logits_of(dense.read(self._dense, embeddings, cache))
 
     @torch.inference_mode()
@@ -186,7 +189,8 @@ class NativeText:
     @torch.inference_mode()
     def step(self, token: int, cache: KVCache) -> torch.Tensor:
         """Read one token and return the logits behind it; see `TextModel`."""
-        return self._read(self._embeddings.embed([token])[0], cache)
+        self._read(self._embeddings.embed([token]), cache, unstopped, self._rows(1))
+        return self._logits[0]
 
     @property
     def together(self) -> int:
@@ -196,49 +200,72 @@ class NativeText:
     @torch.inference_mode()
     def steps(self, tokens: Sequence[int], caches: Sequence[KVCache]) -> torch.Tensor:
         """Read a token of each sequence, every weight once; see `TextModel`."""
-        embeddings = self._embeddings.embed(tokens).contiguous()
-        for first in range(0, len(tokens), MOST):
-            some = slice(first, first + MOST)
-            self._step(embeddings[some], caches[some], self._rows(len(tokens))[some])
-        return self._rows(len(tokens))
+        embeddings, rows = self._embeddings.embed(tokens).contiguous(), self._rows(len(tokens))
+        for cache in caches:
+            self._reserve(cache, 1)
+        self._step(
+            [
+                _token(embedding, cache, cache.length, row)
+                for embedding, cache, row in zip(embeddings, caches, rows, strict=True)
+            ],
+            unstopped,
+        )
+        for cache in caches:
+            cache.length += 1
+        return rows
 
-    def _read(self, embedding: torch.Tensor, cache: KVCache) -> torch.Tensor:
-        self._step(embedding.contiguous()[None], [cache], self._rows(1))
-        return self._logits[0]
+    @property
+    def _few(self) -> int:
+        return _FEW if self.bits < 16 else _FEW_DENSE
 
     def _rows(self, count: int) -> torch.Tensor:
-        """Return room for the logits of so many sequences: (count, vocab)."""
+        """Return room for so many logits: (count, vocab)."""
         if len(self._logits) < count:
             self._logits = torch.empty(count, self.shape.vocab, dtype=torch.float32)
         return self._logits[:count]
 
-    def _step(
-        self, embeddings: torch.Tensor, caches: Sequence[KVCache], logits: torch.Tensor
+    def _read(
+        self, embeddings: torch.Tensor, cache: KVCache, check: Check, rows: torch.Tensor
     ) -> None:
-        """Read a token of each of a few sequences."""
-        if any(cache.length >= self.shape.positions for cache in caches):
-            raise ValueError(f"there is room for {self.shape.positions} tokens")
-        for cache in caches:
-            cache.reserve(1)
-        tokens = (TokenStruct * len(caches))(
-            *(
-                TokenStruct(
-                    embedding.data_ptr(),
-                    cache.data.data_ptr(),
-                    row.data_ptr(),
-                    cache.capacity,
-                    cache.length,
-                    bits_of(cache.data.dtype),
-                    bits_of(embedding.dtype),
+        """Read tokens one behind the other.
+
+        Args:
+            embeddings: of the tokens, (tokens, hidden).
+            cache: grows by as many, at the end.
+            check: see `prefill`.
+            rows: for the logits behind the last tokens, (tokens at most, vocab).
+        """
+        self._reserve(cache, len(embeddings))
+        embeddings, silent = embeddings.contiguous(), len(embeddings) - len(rows)
+        self._step(
+            [
+                _token(
+                    embedding,
+                    cache,
+                    cache.length + place,
+                    rows[place - silent] if place >= silent else None,
                 )
-                for embedding, cache, row in zip(embeddings, caches, logits, strict=True)
-            )
+                for place, embedding in enumerate(embeddings)
+            ],
+            check,
         )
-        self._team.ready()
-        if self._functions.vlmchat_step(self._decoder, tokens, len(caches)):
-            raise MemoryError("no memory to read a token")
-        for cache in caches:
-            cache.length += 1
+        cache.length += len(embeddings)
+
+    def _reserve(self, cache: KVCache, count: int) -> None:
+        if cache.length + count > self.shape.positions:
+            raise ValueError(f"there is room for {self.shape.positions} tokens")
+        cache.reserve(count)
+
+    def _step(self, tokens: Sequence[TokenStruct], check: Check) -> None:
+        """Read tokens, each weight once for some of them; `check` is called before each some."""
+        for first in range(0, len(tokens), MOST):
+            check()
+            some = tokens[first : first + MOST]
+            self._team.ready()
+            if self._functions.vlmchat_step(
+                self._decoder, (TokenStruct * len(some))(*some), len(some)
+            ):
+                raise MemoryError("no memory to read a token")
 
     def _logits_of(self, hidden: torch.Tensor) -> torch.Tensor:
         if self._head.bits >= 16:
@@ -265,3 +292,18 @@ class NativeText:
             raise UnsupportedModelError("The native step does not know a model of these sizes.")
         freed_with(self, self._functions.vlmchat_decoder_free, decoder)
         return int(decoder)
+
+
+def _token(
+    embedding: torch.Tensor, cache: KVCache, position: int, logits: torch.Tensor | None
+) -> TokenStruct:
+    """Return a token as the step takes it, behind so many others; its tensors must stay."""
+    return TokenStruct(
+        embedding.data_ptr(),
+        cache.data.data_ptr(),
+        None if logits is None else logits.data_ptr(),
+        cache.capacity,
+        position,
+        bits_of(cache.data.dtype),
+        bits_of(embedding.dtype),
+    )
