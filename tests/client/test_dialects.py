@@ -270,7 +270,7 @@ async def test_what_it_cannot_do_is_said(
         assert reason is not None and reason.endswith("."), name
     assert dialect.name in (find("detail").available(front) or "")
     if dialect.name != "vLLM":
-        for name in ("attach", "frames", "describe"):
+        for name in ("attach", "frames", "describe", "locate"):
             assert "takes no pictures" in (find(name).available(front) or ""), name
     await keeper.close()
 

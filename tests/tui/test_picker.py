@@ -15,6 +15,7 @@ from vlmchat.talk.desktop.folder import FileKind, scan
 from vlmchat.tui.screens.picker import Picker
 from vlmchat.tui.widgets.canvas import Canvas
 from vlmchat.tui.widgets.file_list import FileList
+from vlmchat.tui.widgets.file_preview import FilePreview
 
 Result = list[Path] | None
 
@@ -145,9 +146,9 @@ async def test_the_preview(folder: Path) -> None:
         await chat.until(lambda: "b10.png  320×200" in _line(picker, "#picker-facts"))
         await chat.pilot.press("home")
         await chat.until(lambda: canvas.drawn is None)
-        assert picker.query_one("#picker-preview").display
+        assert picker.query_one(FilePreview).display
         await chat.pilot.resize_terminal(80, 24)
-        await chat.until(lambda: not picker.query_one("#picker-preview").display)
+        await chat.until(lambda: not picker.query_one(FilePreview).display)
         await chat.pilot.press("end")
         await chat.until(lambda: "z3 thin.png  1×5000" in _line(picker, "#picker-facts"))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vlmchat.talk.finetuning.following import Following
     from vlmchat.talk.front import Front
     from vlmchat.talk.keeping.conversations import Conversations
+    from vlmchat.talk.locating import Locating
     from vlmchat.talk.plan import Plans
     from vlmchat.talk.question import NoticeKind
     from vlmchat.talk.session import ChatSession
@@ -54,6 +55,7 @@ class Base:
     watching: "Watcher"
     following: "Following"
     evaluating: "Evaluating"
+    locating: "Locating"
 
     def __init__(
         self, out: "Out", reader: "Reader", overrides: Mapping[str, Mapping[str, Any]]

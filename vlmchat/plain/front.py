@@ -14,6 +14,7 @@ from vlmchat.talk.engine_change import EngineChanger
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, NoEngine
 from vlmchat.talk.evaluating import Evaluating
 from vlmchat.talk.finetuning.following import Following
+from vlmchat.talk.locating import Locating
 from vlmchat.talk.plan import Plans
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.watching import Watcher
@@ -58,6 +59,8 @@ class PlainFront(Adjusting):
         self.following = Following(self, self._behind, self._tell_tuning)
         self.evaluating = Evaluating(self)
         self.evaluating.changed = self._tell_evaluation
+        self.locating = Locating(self)
+        self.locating.changed = self._tell_locating
         self.plans = Plans(self.session, lambda: self.attachments.items, self._behind, lambda: None)
         self.plans.settings = lambda: self.settings
         self.plans.wanted = lambda: self.engine_changer.model
@@ -69,7 +72,7 @@ class PlainFront(Adjusting):
         self._speaking: Turn | None = None
         self._stage: tuple[str, int] = ("", 0)
         self._tenth = -1
-        self._evaluated = 0
+        self._tenths: dict[str, int] = {}
         self._greeted = False
         self._told: set[str] = set()
         self._failures = 0
@@ -231,12 +234,19 @@ class PlainFront(Adjusting):
         self._tenth = tenth
 
     def _tell_evaluation(self) -> None:
-        """Say how far an evaluation is, at each tenth of it."""
-        evaluating = self.evaluating
-        tenth = 10 * evaluating.done // evaluating.total if evaluating.total else 0
-        if self._evaluated < tenth < 10:
-            self.notice(f"{evaluating.done:,} of {evaluating.total:,} questions are answered.")
-        self._evaluated = tenth
+        """Say how far an evaluation is."""
+        self._tell_tenth(self.evaluating.done, self.evaluating.total, "questions are answered")
+
+    def _tell_locating(self) -> None:
+        """Say how far a search for pictures is."""
+        self._tell_tenth(self.locating.done, self.locating.total, "files are looked at")
+
+    def _tell_tenth(self, done: int, total: int, what: str) -> None:
+        """Say how far something is, at each tenth of it."""
+        tenth = 10 * done // total if total else 0
+        if self._tenths.get(what, 0) < tenth < 10:
+            self.notice(f"{done:,} of {total:,} {what}.")
+        self._tenths[what] = tenth
 
     # What the person says ---------------------------------------------------------------------
 
@@ -254,6 +264,7 @@ class PlainFront(Adjusting):
             if not self.reader.interactive:
                 await self.watching.ended()
                 await self.evaluating.ended()
+                await self.locating.ended()
                 await self._all_answered()
 
     async def _next(self) -> str | None:
@@ -420,9 +431,8 @@ class PlainFront(Adjusting):
             self.leave()
             return
         self._interrupts += 1
-        watched = self.watching.stop()
-        evaluated = self.evaluating.stop()
-        if self.session.stop() or watched or evaluated:
+        beside = [work.stop() for work in (self.watching, self.evaluating, self.locating)]
+        if self.session.stop() or any(beside):
             return
         if self._interrupts > 1:
             self.quit()
@@ -438,6 +448,7 @@ class PlainFront(Adjusting):
         """Leave no engine behind, and nothing unsaved."""
         await self.watching.close()
         await self.evaluating.close()
+        await self.locating.close()
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()

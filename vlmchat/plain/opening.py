@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError, VlmchatError
@@ -12,8 +13,6 @@ from vlmchat.talk.pictures import medium_of
 from vlmchat.text import visible, visible_line
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from vlmchat.chat.messages import Attachment, ImagePart
     from vlmchat.store.records import Hit, MediaUse, Thread
     from vlmchat.talk.framing import Wish
@@ -292,6 +291,21 @@ class Opening(Base):
             lines = [*evaluating.report.spoken(), *evaluating.report.wrong_lines(MOST_LISTED)]
         for line in lines:
             self.out.line(line)
+
+    def open_located(self) -> None:
+        """List what was found, and ask which of it to attach, once all was looked at."""
+        self.notice(self.front.locating.line())
+        if not self.front.locating.active:
+            self.then(self._located())
+
+    async def _located(self) -> None:
+        found = [one.what for one in self.front.locating.found[:MOST_LISTED]]
+        paths = [path for path in found if isinstance(path, Path)]
+        for number, path in enumerate(paths, 1):
+            self.out.line(f"{number}. {visible_line(str(path))}")
+        number = await self.choose(len(paths), "Number to attach") or 0
+        if number:
+            self.front.attach(paths[number - 1 : number])
 
     # The engine and the program ---------------------------------------------------------------
 

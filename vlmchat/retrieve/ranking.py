@@ -10,6 +10,7 @@ likelier they make the sentences of `ANY`, in the mean. What both bring is measu
 """
 
 import asyncio
+from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -147,9 +148,23 @@ class Ranking:
 
 
 async def pictures_for(
-    asker: Asker, sentence: str, paths: Sequence[Path], tell: Tell = lambda *_: None
+    asker: Asker,
+    sentence: str,
+    paths: Sequence[Path],
+    tell: Tell = lambda *_: None,
+    ranking: Ranking | None = None,
 ) -> Ranking:
     """Rank pictures and videos for a sentence.
+
+    Args:
+        asker: whom to ask.
+        sentence: what they are to fit.
+        paths: of the pictures and videos.
+        tell: is told how far it is; what it raises ends the work.
+        ranking: is filled meanwhile, for whoever wants to see what there is before the end.
+
+    Returns:
+        The ranking that was given, or a new one.
 
     Raises:
         VlmchatError: the engine cannot do it at all.
@@ -157,7 +172,7 @@ async def pictures_for(
     asked = [sentence, *ANY]
     nothing = await asyncio.to_thread(asker.about_nothing)
     without, *any_without = await asker.scores(nothing, asked)
-    ranking = Ranking()
+    ranking = Ranking() if ranking is None else ranking
 
     async def work(path: Path) -> tuple[Path, Found | UsageError]:
         try:
@@ -173,11 +188,10 @@ async def pictures_for(
     async with aclosing(in_order(work, paths, _IN_FLIGHT)) as results:
         async for path, result in results:
             if isinstance(result, Found):
-                ranking.found.append(result)
+                insort(ranking.found, result, key=lambda one: -one.score)
             else:
                 ranking.skipped.append((path, str(result)))
             tell(ranking.seen + len(ranking.skipped), len(paths))
-    ranking.found = best_first(ranking.found)
     return ranking
 
 

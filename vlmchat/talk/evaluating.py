@@ -5,15 +5,14 @@ one answer. The report is shown, and kept in a folder of its own.
 """
 
 import asyncio
-import contextlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError, VlmchatError
+from vlmchat.talk.longer import LongWork, ModelChangedError, StoppedError
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -30,13 +29,7 @@ if TYPE_CHECKING:
 
 RATED = "rated"  # stands for the person's own rated conversations
 MAX_TOKENS = 64
-_LOOK_SECONDS = 0.25
-_GIVEN_UP = ("failed", "unloaded")
 _SHOWN_WRONG = 20
-
-
-class ModelChangedError(VlmchatError):
-    """The model that was evaluated does not answer any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +67,13 @@ def parse(words: list[str]) -> Wish:
     return Wish(None if name == RATED and not path.exists() else path, metric, limit)
 
 
-class Evaluating:
+class Evaluating(LongWork):
     """Evaluates one set at a time for a front.
 
     Args:
         front: whose engine answers.
 
     Attributes:
-        changed: told when there is something new to show.
         report: the last one.
         title: of what is evaluated, or was.
         done: questions that are answered.
@@ -89,21 +81,13 @@ class Evaluating:
     """
 
     def __init__(self, front: "Front") -> None:
-        self._front = front
-        self._task: asyncio.Task[None] | None = None
-        self._stopping = False
+        super().__init__(front)
         self._sum = 0.0
         self._metric: Metric | None = None
-        self.changed: Callable[[], None] = lambda: None
         self.report: Report | None = None
         self.title = ""
         self.done = 0
         self.total = 0
-
-    @property
-    def active(self) -> bool:
-        """Whether something is being evaluated."""
-        return self._task is not None
 
     @property
     def label(self) -> str:
@@ -119,27 +103,9 @@ class Evaluating:
         if self.active:
             raise UsageError(f"{self.title} is being evaluated: /eval stop ends that.")
         name = wish.source.name if wish.source else "your rated conversations"
-        self.title, self.report, self._stopping = visible_line(name), None, False
+        self.title, self.report = visible_line(name), None
         self.done, self.total, self._sum, self._metric = 0, 0, 0.0, None
-        self._task = asyncio.create_task(self._run(wish))
-        self._task.add_done_callback(self._ended)
-
-    def stop(self) -> bool:
-        """End it after the answer that is under way; false when nothing is evaluated."""
-        self._stopping = self._stopping or self.active
-        return self.active
-
-    async def ended(self) -> None:
-        """Wait until nothing is evaluated any more."""
-        while (task := self._task) is not None:
-            await asyncio.wait((task,))
-
-    async def close(self) -> None:
-        """End it at once, because the program ends."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        self._begin(self._run(wish))
 
     def lines(self) -> list[str]:
         """Return how it stands, as lines: the report once there is one."""
@@ -157,29 +123,16 @@ class Evaluating:
             found.append("It stops after the answer that is under way.")
         return found
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if task is self._task:
-            self._task = None
-            self._tell()
-
-    def _tell(self) -> None:
-        self._front.session.view.queue_changed()
-        self.changed()
-
     # The work ---------------------------------------------------------------------------------
 
     async def _run(self, wish: Wish) -> None:
-        notice = self._front.notice
+        model = await self._ready()
+        opened = _opened(wish)
+        questions = await asyncio.to_thread(opened.__enter__)
         try:
-            model = await self._ready()
-            opened = _opened(wish)
-            questions = await asyncio.to_thread(opened.__enter__)
-            try:
-                await self._evaluated(wish, questions, model)
-            finally:
-                await asyncio.to_thread(opened.__exit__, None, None, None)
-        except VlmchatError as error:
-            notice(str(error), "error")
+            await self._evaluated(wish, questions, model)
+        finally:
+            await asyncio.to_thread(opened.__exit__, None, None, None)
 
     async def _evaluated(self, wish: Wish, questions: "EvalSet", model: "ModelInfo") -> None:
         from vlmchat.evaluate.items import Wording
@@ -202,7 +155,7 @@ class Evaluating:
         failed = ""
         try:
             await run.run()
-        except _StoppedError:
+        except StoppedError:
             pass
         except VlmchatError as error:
             failed = str(error)
@@ -234,7 +187,7 @@ class Evaluating:
             self._sum += self._metric.scores([row.judged])[0]
         self._tell()
         if self._stopping and self.done < len(run.items):
-            raise _StoppedError
+            raise StoppedError
 
     async def _ask(self, messages: "list[Message]", model: "ModelInfo") -> "Said":
         from vlmchat.client.protocol import Sampling
@@ -248,25 +201,6 @@ class Evaluating:
         sampling = Sampling(temperature=0.0, max_tokens=MAX_TOKENS)
         name = now.id if named else ""
         return await Asker(engine.client, sampling, name, engine.adapter, now.video)(messages)
-
-    async def _ready(self) -> "ModelInfo":
-        """Return the model that answers, once it is loaded.
-
-        Raises:
-            UsageError: there is none.
-        """
-        engine = self._front.session.engine
-        while (stage := engine.status.stage) != "ready" and stage not in _GIVEN_UP:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._front.session.engine.wait_ready(), _LOOK_SECONDS)
-            engine = self._front.session.engine
-        if engine.model is None or stage != "ready":
-            raise ModelChangedError("There is no model that answers: /restart loads it.")
-        return engine.model
-
-
-class _StoppedError(Exception):
-    """The person has stopped it."""
 
 
 def _opened(wish: Wish) -> "AbstractContextManager[EvalSet]":

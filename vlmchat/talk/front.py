@@ -10,6 +10,7 @@ from vlmchat.talk.attachments import Attachments
 from vlmchat.talk.engine_change import EngineChanger
 from vlmchat.talk.evaluating import Evaluating
 from vlmchat.talk.finetuning.following import Following
+from vlmchat.talk.locating import Locating
 from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind
 from vlmchat.talk.session import ChatSession
@@ -34,6 +35,7 @@ class Front(Protocol):
         plans: what that costs.
         following: stays with fine-tuning jobs that run.
         evaluating: puts the questions of a set to the model, while the chat goes on.
+        locating: ranks the pictures of a folder for a sentence, likewise.
     """
 
     session: ChatSession
@@ -43,6 +45,7 @@ class Front(Protocol):
     watching: Watcher
     following: Following
     evaluating: Evaluating
+    locating: Locating
 
     @property
     def conversations(self) -> "Conversations":
@@ -176,6 +179,9 @@ class Front(Protocol):
 
     def open_evaluation(self) -> None:
         """Show how an evaluation stands: its report, once there is one."""
+
+    def open_located(self) -> None:
+        """Show the pictures that were found, and let the person attach some."""
 
     def open_log(self) -> None:
         """Show the end of the engine's log."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
+from vlmchat.talk.longer import spoken_to
 from vlmchat.talk.turns.tree import Turn, history
 from vlmchat.text import visible_line
 
@@ -55,10 +56,7 @@ class Why:
             return known
         engine = self._session.engine
         model = engine.model
-        # As for questions: a server is told its model, ours only where no adapter is wanted.
-        bare = engine.kind == "remote" or engine.adapter == ""
-        name = engine.adapter or (model.id if model and bare else "")
-        wanted = Wanted(span, hide, model=name)
+        wanted = Wanted(span, hide, model=spoken_to(self._session))
         videos = bool(model and model.video)
         found = await engine.client.evidence(self._messages, wanted, videos=videos)
         self._found[span] = found

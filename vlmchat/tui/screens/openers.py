@@ -148,6 +148,16 @@ class Openers(Screen[None]):
 
         self.app.push_screen(Evaluation(self.front.evaluating))
 
+    def open_located(self) -> None:
+        """Show the pictures that were found, and attach what is chosen of them."""
+        from vlmchat.tui.screens.locating import Located
+
+        def attach(paths: "list[Path] | None") -> None:
+            if paths:
+                self.front.attach(paths)
+
+        self.app.push_screen(Located(self.front.locating), attach)
+
     def open_log(self) -> None:
         """Show the end of the engine's log."""
         from vlmchat.tui.screens.pager import LogPager

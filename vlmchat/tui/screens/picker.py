@@ -10,7 +10,7 @@ from typing import ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Center, Horizontal, HorizontalGroup, Middle, VerticalGroup
+from textual.containers import Horizontal, HorizontalGroup, VerticalGroup
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.suggester import Suggester
@@ -18,20 +18,13 @@ from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
 from vlmchat.errors import VlmchatError
-from vlmchat.media.attaching import MEDIA_SUFFIXES, VIDEO_SUFFIXES, video_kind
-from vlmchat.media.images import SUFFIXES, dimensions
-from vlmchat.media.storyboard import describe_video
+from vlmchat.media.attaching import MEDIA_SUFFIXES, VIDEO_SUFFIXES
+from vlmchat.media.images import SUFFIXES
 from vlmchat.talk.desktop.folder import Entry, FileKind, Order, in_order, scan
 from vlmchat.talk.desktop.pasted import expand, parse_paths
-from vlmchat.text import human_bytes, visible_line
-from vlmchat.tui.decoding import or_sentence
-from vlmchat.tui.drawing import Drawn, fit, pixels, prepare, style_of
-from vlmchat.tui.terminal import PictureStyle
-from vlmchat.tui.widgets.canvas import Canvas
+from vlmchat.text import visible_line
 from vlmchat.tui.widgets.file_list import FileList
-
-# Where the screen is narrower, the names need the room.
-_PREVIEW_FROM = 100
+from vlmchat.tui.widgets.file_preview import PREVIEW_FROM, FilePreview
 
 
 class PathSuggester(Suggester):
@@ -117,14 +110,7 @@ class Picker(ModalScreen[list[Path] | None]):
         #picker-body {
             height: 1fr;
         }
-        #picker-preview {
-            width: 42;
-            height: 1fr;
-            margin: 0 0 0 1;
-            align: center middle;
-            background: $surface;
-        }
-        &.narrow #picker-preview {
+        &.narrow FilePreview {
             display: none;
         }
     }
@@ -160,8 +146,6 @@ class Picker(ModalScreen[list[Path] | None]):
         self._found: list[Entry] = []
         self._scanning = False
         self._trouble = ""
-        self._wanted: Path | None = None
-        self._previewing = False
 
     def compose(self) -> ComposeResult:
         """Lay out path and filter, the folder, the preview, and facts."""
@@ -179,19 +163,18 @@ class Picker(ModalScreen[list[Path] | None]):
             yield Static("", id="picker-folder", markup=False)
             with Horizontal(id="picker-body"):
                 yield FileList()
-                with Middle(id="picker-preview"), Center():
-                    yield Canvas()
+                yield FilePreview()
             yield Static("", id="picker-facts", markup=False)
 
     def on_mount(self) -> None:
         """Begin with the typed path, and read the folder."""
         self.query_one("#picker-path").focus()
-        self.set_class(self.app.size.width < _PREVIEW_FROM, "narrow")
+        self.set_class(self.app.size.width < PREVIEW_FROM, "narrow")
         self._enter(self.folder)
 
     def on_resize(self, event: events.Resize) -> None:
         """Show the preview where there is room for it."""
-        self.set_class(event.size.width < _PREVIEW_FROM, "narrow")
+        self.set_class(event.size.width < PREVIEW_FROM, "narrow")
         self._moved()
 
     # The folder -------------------------------------------------------------------------------
@@ -278,48 +261,16 @@ class Picker(ModalScreen[list[Path] | None]):
     @on(FileList.Moved)
     def _moved(self) -> None:
         entry = self.query_one(FileList).current
-        self._wanted = entry.path if entry is not None and not entry.folder else None
-        if self._wanted is None:
-            self.query_one(Canvas).show(None)
-            self._tell()
-        elif not self._previewing:
-            self._previewing = True
-            self.run_worker(self._preview(), group="preview")
+        path = entry.path if entry is not None and not entry.folder else None
+        self.query_one(FilePreview).want(path)
 
-    async def _preview(self) -> None:
-        """Draw the highlighted file; those passed over meanwhile are left out."""
-        try:
-            while (path := self._wanted) is not None:
-                await self._preview_of(path)
-                if self._wanted == path:
-                    break
-        finally:
-            self._previewing = False
-
-    async def _preview_of(self, path: Path) -> None:
-        facts = await asyncio.to_thread(describe_file, path)
-        canvas = self.query_one(Canvas)
-        drawn: Drawn | str = ""
-        space = self.query_one("#picker-preview").size
-        style = style_of(self.app)
-        if space and style.kind != "off" and not self.has_class("narrow"):
-            ground = canvas.background_colors[1].rgb
-            drawn = await or_sentence(
-                lambda: _drawn_file(path, space.width, space.height, style, ground)
-            )
-        if self._wanted != path:
-            return
-        if isinstance(drawn, str):
-            canvas.show(None)
-            facts = drawn or facts
-        else:
-            canvas.styles.width, canvas.styles.height = drawn.columns, drawn.rows
-            canvas.show(drawn)
-        self._tell(facts)
+    @on(FilePreview.Described)
+    def _described(self, event: FilePreview.Described) -> None:
+        self._tell(event.facts)
 
     @on(FileList.Marked)
     def _marked(self) -> None:
-        self._moved() if self._wanted else self._tell()
+        self._moved()
 
     # Choosing ---------------------------------------------------------------------------------
 
@@ -429,25 +380,3 @@ class Picker(ModalScreen[list[Path] | None]):
 def suffixes_of(kinds: Sequence[FileKind]) -> frozenset[str]:
     """Return the suffixes of all `kinds`."""
     return frozenset().union(*(kind.suffixes for kind in kinds))
-
-
-def _drawn_file(
-    path: Path, columns: int, rows: int, style: PictureStyle, ground: tuple[int, int, int]
-) -> Drawn:
-    from vlmchat.media.thumbnails import file_thumbnail
-
-    image = file_thumbnail(path, pixels(columns, rows, style))
-    columns, rows = fit(image.width, image.height, columns, rows, style)
-    return prepare(image, columns, rows, style, ground)
-
-
-def describe_file(path: Path) -> str:
-    """Return one line about the picture or video at `path`; blocking."""
-    try:
-        shape = describe_video(path) if video_kind(path) else "{}×{}".format(*dimensions(path))
-        size = path.stat().st_size
-    except VlmchatError as error:
-        return str(error)
-    except OSError as error:
-        return visible_line(str(error))
-    return f"{visible_line(path.name)}  {shape} · {human_bytes(size)}"

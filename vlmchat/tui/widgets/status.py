@@ -32,7 +32,7 @@ class StatusFacts:
         speed: tokens per second of the last answer.
         first_token: seconds until the last answer began.
         watching: what is being watched; empty for nothing.
-        tuning: how far a fine-tuning job or an evaluation is; empty for nothing.
+        tuning: how far a fine-tuning job, an evaluation or a search is; empty for nothing.
     """
 
     state: str = "starting"
