@@ -14,11 +14,14 @@ from textual.worker import WorkerState
 from tests.snapshots.world import LOADING, NOW, READY, StillEngine, log_of_receipts, moving
 from tests.tui.driving import Chat
 from vlmchat.chat.messages import user_message
+from vlmchat.client.protocol import Score
 from vlmchat.finetune.compare import Contest, Prompt
 from vlmchat.finetune.job import BaseModelRef, list_jobs
 from vlmchat.finetune.shelf import Adapter, AdapterCard
-from vlmchat.media.images import load_media
+from vlmchat.media.images import SUFFIXES, load_media
+from vlmchat.retrieve.ranking import Found, Ranking
 from vlmchat.talk.finetuning.comparing import Both, Comparing
+from vlmchat.talk.locating import Wish
 from vlmchat.tui.screens.allow_fetch import AllowFetch
 from vlmchat.tui.screens.judging import Judging
 from vlmchat.tui.screens.settings import SettingsScreen
@@ -204,6 +207,17 @@ async def pictures(walk: Walk) -> None:
     await chat.until(lambda: "14 pictures and videos, by" in chat.text())
     await chat.pilot.press("down", "down", "down", "down", "space", "space")
     await walk.see("picker", "2 marked")
+    await walk.close()
+    paths = sorted(path for path in walk.folder.iterdir() if path.suffix in SUFFIXES)[:6]
+    locating = chat.screen.locating
+    locating.wish, locating.done, locating.total = Wish(walk.folder, "a red house"), 7, 7
+    locating._ranking = Ranking(
+        [Found(path, Score(-8.0 - n, 4, ()), Score(-12.0, 4, ())) for n, path in enumerate(paths)],
+        [(walk.folder / "broken.jpg", "It cannot be read.")],
+    )
+    await walk.open("/locate")
+    await chat.pilot.press("space")
+    await walk.see("located", "1 marked, Enter attaches it · ")
     await walk.close()
     await walk.open("/view 1")
     await walk.see("viewer", "1/2  lighthouse")

@@ -53,6 +53,7 @@ async def test_every_screen(
         return visible_line(text).replace(str(tmp_path), "/home/ada")
 
     monkeypatch.setattr("vlmchat.tui.screens.picker.visible_line", named)
+    monkeypatch.setattr("vlmchat.talk.locating.visible_line", named)
     monkeypatch.setattr("vlmchat.tui.screens.finetune.data.visible_line", named)
     machine(monkeypatch, tiny_model)
     fill(open_one=True)
