@@ -48,7 +48,7 @@ async def test_what_is_found_is_attached(engine: EngineProcess, pics: Path) -> N
         scores = [float(entry.label.split()[0]) for entry in files.entries]
         assert len(scores) == 4 and scores == sorted(scores, reverse=True)
         assert {entry.path.name for entry in files.entries} >= {"gold.png", "[b]red.png"}
-        await chat.until(lambda: files.current is not None)
+        assert files.cursor == 0
         await chat.pilot.press("space", "space", "enter")
         await chat.until(lambda: len(list(chat.screen.query(Chip))) == 2)
         names = {media.name for media in chat.screen.attachments.media}

@@ -93,7 +93,11 @@ class Located(ModalScreen[list[Path] | None]):
         keys = _WHILE_ACTIVE + _KEYS if self._locating.active else _KEYS
         self.query_one("#located-dialog").border_subtitle = keys
         self.query_one("#located-line", Static).update(Content(self._locating.line()))
-        self.query_one(FileList).show([self._entry(one) for one in self._locating.found])
+        files = self.query_one(FileList)
+        on_the_best = files.cursor == 0
+        files.show([self._entry(one) for one in self._locating.found])
+        if on_the_best:  # who has not gone down the list stays there, whichever that is by now
+            files.cursor = 0
         self._tell()
 
     def _entry(self, one: Found) -> Entry:
