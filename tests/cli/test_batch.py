@@ -140,5 +140,5 @@ def test_ctrl_c_keeps_what_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_at_random_moments(tiny_model: Path, tmp_path: Path) -> None:
-    kills = until_done(tiny_model, tmp_path, pictures=24, kills=4, seed=int(os.getpid()))
+    kills = until_done(tiny_model, tmp_path, pictures=40, kills=4, seed=int(os.getpid()))
     assert kills >= 3  # of a run that is so short, the last may come too late
