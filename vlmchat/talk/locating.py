@@ -43,7 +43,7 @@ def parse(argument: str) -> Wish:
         UsageError: there is no such folder, or no sentence.
     """
     word, rest = first_word(argument)
-    folder, sentence = expand(word), " ".join(rest.split())
+    folder, sentence = expand(word).absolute(), " ".join(rest.split())
     if not folder.is_dir():
         raise UsageError(f"“{visible_line(word)}” is no folder. It goes so: {EXAMPLE}.")
     if not sentence:
@@ -107,8 +107,9 @@ class Locating(LongWork):
         if self.wish is None:
             return f"Nothing was looked for yet: {EXAMPLE}."
         where = visible_line(str(self.wish.folder))
-        if not self.total or not self.done:
-            return self.failure or f"{where} is being read."
+        if not self.done:
+            read = "is being read" if self.active else "was left before anything was looked at"
+            return self.failure or f"{where} {read}."
         some = f"{self.done:,} of {self.total:,}" if self.done < self.total else f"{self.total:,}"
         left = f", {len(self.skipped):,} of them not readable" if self.skipped else ""
         stops = ", it stops now" if self._stopping and self.active else ""

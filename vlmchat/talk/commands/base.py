@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
+from vlmchat.text import visible_line
+
 if TYPE_CHECKING:
     from vlmchat.talk.front import Front
 
@@ -92,3 +94,14 @@ class Command(ABC):
     def usage(self) -> str:
         """The command as it is typed."""
         return f"/{self.name} {self.arguments}".rstrip()
+
+
+class Seeing(Command):
+    """A command that needs a model that sees."""
+
+    def available(self, chat: "Front") -> str | None:
+        """Need one, once it is known which model answers."""
+        model = chat.session.engine.model
+        if model is not None and not model.images:
+            return f"{visible_line(model.title)} takes no pictures: choose another model."
+        return None

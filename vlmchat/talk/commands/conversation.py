@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
 from vlmchat.talk.commands import completing
-from vlmchat.talk.commands.base import Command, Found
+from vlmchat.talk.commands.base import Command, Found, Seeing
 from vlmchat.talk.desktop.pasted import split_urls
 from vlmchat.text import visible_line
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vlmchat.talk.front import Front
 
 
-class Attach(Command):
+class Attach(Seeing):
     """Add pictures and videos to the next question."""
 
     name = "attach"
@@ -23,13 +23,6 @@ class Attach(Command):
     arguments = "[PATH…]"
     key = "ctrl+o"
     label = "Attach"
-
-    def available(self, chat: "Front") -> str | None:
-        """Need a model that sees."""
-        model = chat.session.engine.model
-        if model is not None and not model.images:
-            return f"{visible_line(model.title)} takes no pictures: choose another model."
-        return None
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Attach the files, or open the picker."""

@@ -2,15 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from vlmchat.talk.commands.base import Command
-from vlmchat.text import visible_line
+from vlmchat.talk.commands.base import Seeing
 
 if TYPE_CHECKING:
     from vlmchat.chat.messages import Attachment
     from vlmchat.talk.front import Front
 
 
-class Describe(Command):
+class Describe(Seeing):
     """What is in it."""
 
     name = "describe"
@@ -22,9 +21,8 @@ class Describe(Command):
 
     def available(self, chat: "Front") -> str | None:
         """Need a picture, and a model that sees."""
-        model = chat.session.engine.model
-        if model is not None and not model.images:
-            return f"{visible_line(model.title)} takes no pictures: choose another model."
+        if reason := super().available(chat):
+            return reason
         if chat.settings is None:
             return "The settings are still being read: try again in a moment."
         if not chat.attachments and not _shown(chat):

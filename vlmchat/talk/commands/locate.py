@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
 from vlmchat.talk.commands import completing
-from vlmchat.talk.commands.base import Command, Found
+from vlmchat.talk.commands.base import Found, Seeing
 from vlmchat.talk.desktop.pasted import last_word
-from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
     from vlmchat.talk.front import Front
 
 
-class Locate(Command):
+class Locate(Seeing):
     """Where is it?"""
 
     name = "locate"
@@ -23,13 +22,6 @@ class Locate(Command):
     )
     arguments = "[FOLDER SENTENCE]"
     prefilled = True
-
-    def available(self, chat: "Front") -> str | None:
-        """Need a model that sees."""
-        model = chat.session.engine.model
-        if model is not None and not model.images:
-            return f"{visible_line(model.title)} takes no pictures: choose another model."
-        return None
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Begin, stop, or show how it stands."""

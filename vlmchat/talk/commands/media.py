@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
 from vlmchat.talk.commands import completing
-from vlmchat.talk.commands.base import Command, Completion, Found
-from vlmchat.text import visible_line
+from vlmchat.talk.commands.base import Command, Completion, Found, Seeing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,20 +76,13 @@ class Gallery(Command):
         chat.open_gallery()
 
 
-class Watch(Command):
+class Watch(Seeing):
     """A live source."""
 
     name = "watch"
     help = "Ask about what a camera, a stream or a film shows, every few seconds"
     arguments = "SOURCE [SECONDS] [PROMPT] | off"
     prefilled = True
-
-    def available(self, chat: "Front") -> str | None:
-        """Need a model that sees."""
-        model = chat.session.engine.model
-        if model is not None and not model.images:
-            return f"{visible_line(model.title)} takes no pictures: choose another model."
-        return None
 
     async def run(self, chat: "Front", argument: str) -> None:
         """Watch, or watch no more."""
