@@ -10,6 +10,7 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMForConditionalGe
 
 from tests.tiny import build_tiny
 from vlmchat.engine.text import dense
+from vlmchat.engine.text.head import Head
 from vlmchat.engine.text.kv import KVCache
 from vlmchat.engine.text.packing import Dense, Int4, Int8, Int8Rows, Matrix, Workspace, pack
 from vlmchat.engine.text.portable import PortableText
@@ -124,6 +125,38 @@ def test_matrices_multiply_what_they_say(
         for product in (matrix.one(rows), matrix.many(rows)):
             assert product.dtype == dtype
             torch.testing.assert_close(product.float(), expected, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", [Int4, Int8, Int8Rows, None])
+def test_some_outputs_are_those_of_the_whole(
+    dtype: torch.dtype, kind: type[Int4 | Int8 | Int8Rows] | None
+) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(192, 96).to(dtype)
+    matrix = kind(weight, Workspace()) if kind else Dense(weight)
+    some = torch.tensor([191, 0, 31, 32, 64, 63, 0])
+    torch.testing.assert_close(matrix.some(some), matrix.dense()[some])
+
+
+@pytest.mark.parametrize("vocab", [64 * 60, 1000, 20])
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_leading_tokens_are_told_apart_in_float32(vocab: int, count: int) -> None:
+    """Where bfloat16 makes the likeliest equal; all others stay as they were multiplied."""
+    torch.manual_seed(0)
+    weight = (0.3 * torch.randn(vocab, 64) + 4 * torch.randn(64)).bfloat16()
+    head, hidden = Head(weight, 8, Workspace()), torch.randn(count, 64).bfloat16()
+    exact = hidden.float() @ head.dense().T
+    for found in (head.many(hidden), *([head.one(hidden)] if count == 1 else [])):
+        assert found.dtype == torch.float32 and found.shape == (count, vocab)
+        torch.testing.assert_close(found, exact, rtol=0.02, atol=0.5)
+        assert found.argmax(-1).equal(exact.argmax(-1))
+        leading = exact.topk(3, dim=-1)
+        torch.testing.assert_close(found.gather(1, leading.indices), leading.values)
+    rounded = exact.bfloat16().float()
+    assert count < 40 or vocab == 20 or not rounded.argmax(-1).equal(exact.argmax(-1))
+    plain = Head(weight, 16, Workspace())
+    torch.testing.assert_close(plain.many(hidden), hidden @ weight.T)
 
 
 def test_weights_on_the_grid_stay_what_they_are() -> None:

@@ -24,10 +24,19 @@ _WIDTH = 32  # the 8-bit operation reads rows in steps of it, and past their end
 
 
 class Matrix(Protocol):
-    """A matrix of weights, (outputs, inputs), that multiplies rows."""
+    """A matrix of weights, (outputs, inputs), that multiplies rows.
+
+    Attributes:
+        bits: of a weight.
+        nbytes: of all that is read for a product.
+    """
 
     bits: int
     nbytes: int
+
+    @property
+    def gathers(self) -> bool:
+        """Whether `some` costs no more than what it returns."""
 
     def one(self, rows: torch.Tensor) -> torch.Tensor:
         """Return rows (few, inputs) times the matrix: (few, outputs)."""
@@ -37,6 +46,9 @@ class Matrix(Protocol):
 
     def dense(self) -> torch.Tensor:
         """Return the weights that are multiplied, (outputs, inputs), in float32."""
+
+    def some(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return those of some outputs, given as indices: (outputs, inputs), in float32."""
 
 
 class Workspace:
@@ -60,6 +72,8 @@ class Dense:
         weight: of shape (outputs, inputs).
     """
 
+    gathers = True
+
     def __init__(self, weight: torch.Tensor) -> None:
         self.weight = weight.contiguous()
         self.bits = 8 * weight.itemsize
@@ -75,6 +89,10 @@ class Dense:
         """See `Matrix`."""
         return self.weight.float()
 
+    def some(self, outputs: torch.Tensor) -> torch.Tensor:
+        """See `Matrix`."""
+        return self.weight[outputs].float()
+
 
 class Int8Rows:
     """Weights of 8 bits, symmetric, with a scale for each output: for shapes `Int8` cannot have.
@@ -88,6 +106,7 @@ class Int8Rows:
     """
 
     bits = 8
+    gathers = True
 
     def __init__(self, weight: torch.Tensor, workspace: Workspace) -> None:
         _check_int8(weight.shape[1], weight.dtype)
@@ -122,6 +141,10 @@ class Int8Rows:
         """See `Matrix`."""
         return self._packed.float() * self._scale.float()[:, None]
 
+    def some(self, outputs: torch.Tensor) -> torch.Tensor:
+        """See `Matrix`."""
+        return self._packed[outputs].float() * self._scale[outputs].float()[:, None]
+
 
 class _Grouped:
     """Integers with a scale and a zero for each 32 inputs of an output; see `Int8` and `Int4`.
@@ -152,6 +175,11 @@ class _Grouped:
         self._packed: torch.Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(values, 1)
         self._scales = pairs.transpose(0, 1).to(weight.dtype).contiguous()
         self.nbytes = self._packed.nbytes + self._scales.nbytes
+
+    @property
+    def gathers(self) -> bool:
+        """See `Matrix`."""
+        return _unpacks(self._dtype)
 
     @property
     def _middle(self) -> int:
@@ -185,6 +213,25 @@ class _Grouped:
             room = torch.empty(self._outputs, self._inputs, dtype=torch.float32)
             return self._unpacked(0, self._outputs, room)
         return self.one(torch.eye(self._inputs, dtype=self._dtype)).T.float()
+
+    def some(self, outputs: torch.Tensor) -> torch.Tensor:
+        """See `Matrix`."""
+        if not self.gathers:
+            return self.dense()[outputs]
+        halves = [outputs] if self.bits == 4 else [outputs, self._outputs + outputs]
+        # All at once: where a few outputs are asked for, each operation costs more than its work.
+        chosen = torch.cat(halves)
+        block, inside = chosen // _BLOCK, chosen % _BLOCK
+        blocks = self._packed.view(-1, self._inputs, _BLOCK // 2)
+        pairs = blocks[block, :, inside % (_BLOCK // 2)]
+        upper = (inside // (_BLOCK // 2) * 4).to(torch.uint8)
+        values = (pairs >> upper[:, None]) & 15
+        if self.bits > 4:
+            values = (values[: len(outputs)] << 4) | values[len(outputs) :]
+        scale, zero = self._scales[:, halves[-1], 0], self._scales[:, outputs, 1]
+        groups = values.view(len(outputs), -1, GROUP).float().sub_(self._middle)
+        groups.mul_(scale.T.float()[..., None]).add_(zero.T.float()[..., None])
+        return groups.view(len(outputs), self._inputs)
 
     def _unpacked(self, first: int, last: int, room: torch.Tensor | None = None) -> torch.Tensor:
         """Return the weights of some outputs, in `room` or in the workspace.

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from vlmchat.engine.cancelled import Check, unstopped
 from vlmchat.engine.text import dense
+from vlmchat.engine.text.head import Head
 from vlmchat.engine.text.kv import KVCache
 from vlmchat.engine.text.model import one_by_one
 from vlmchat.engine.text.packing import Matrix, Workspace, pack
@@ -71,7 +72,7 @@ class PortableText:
         self._layers = [
             self._packed(weights.layer(index), bits, index) for index in range(self.shape.layers)
         ]
-        self._head = pack(weights.head, max(bits, 8), self._workspace, "the head")
+        self._head = Head(weights.head, max(bits, 8), self._workspace)
         # What `dense.read` asks for.
         self.final_norm, self.cos, self.sin = weights.final_norm, weights.cos, weights.sin
         cos, sin = dense.rotation_of(weights.cos, weights.sin, self._dtype)
@@ -79,7 +80,7 @@ class PortableText:
         self._cos, self._sin = cos.view(half), sin.view(half)
         matrices = [getattr(layer, name) for layer in self._layers for name in _MATRICES]
         self.bits = min((matrix.bits for matrix in matrices), default=bits)
-        self.nbytes = sum(matrix.nbytes for matrix in [*matrices, self._head])
+        self.nbytes = sum(matrix.nbytes for matrix in matrices) + self._head.nbytes
         name = str(self._dtype).removeprefix("torch.")
         self.way = f"portable {self.bits}-bit" if self.bits < _PLAIN else f"portable {name}"
         log.info("%s: packed in %.2f s", self.way, time.perf_counter() - began)
