@@ -18,8 +18,9 @@ from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImag
 from tests.pictures import draw, promised_png
 from tests.tiny import build_tiny
 from vlmchat.chat.messages import Detail, Media, user_message
+from vlmchat.engine.pixels import normaliser
 from vlmchat.engine.prompt import PlannedImage, PromptBuilder
-from vlmchat.engine.vision import TileMaker, normaliser
+from vlmchat.engine.vision import TileMaker
 from vlmchat.media import cutting
 from vlmchat.media.cutting import steps, tile_pictures
 from vlmchat.media.rules import DEFAULT_LIMITS

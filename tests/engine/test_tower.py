@@ -17,6 +17,7 @@ from vlmchat.engine.cancelled import CancelledError
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
 from vlmchat.engine.products import product_dtype
 from vlmchat.engine.tower import Tower, is_plain, joined, parts, positions
+from vlmchat.engine.views import changeable
 from vlmchat.engine.vision import encode_tiles
 
 
@@ -31,7 +32,7 @@ def noise(tiles: int) -> torch.Tensor:
 def librarys(model: Any, pixels: torch.Tensor) -> torch.Tensor:
     """Return what the library makes of tiles, of shape (tokens, hidden)."""
     with torch.inference_mode():
-        pooled = model.get_image_features(pixel_values=pixels[None]).pooler_output
+        pooled = changeable(model).get_image_features(pixel_values=pixels[None]).pooler_output
     return torch.cat(list(pooled)).reshape(-1, pooled[0].shape[-1])
 
 
@@ -136,7 +137,7 @@ def test_places_are_the_librarys(side: int) -> None:
 
 
 def test_what_was_put_in_is_left_to_the_library(tiny_model: Path) -> None:
-    model = load(tiny_model).model
+    model = changeable(load(tiny_model).model)
     pixels = noise(2)
     before = ours(model, pixels)
     layer = model.model.vision_model.encoder.layers[0].mlp

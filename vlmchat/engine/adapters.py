@@ -26,7 +26,7 @@ from vlmchat.engine.text.choosing import OwnText, modules_text
 from vlmchat.engine.text.files import has_layers
 from vlmchat.engine.text.model import TextModel
 from vlmchat.engine.text.weights import ModelWeights, TextWeights
-from vlmchat.engine.views import view_of, with_layers
+from vlmchat.engine.views import changeable, view_of, with_layers
 from vlmchat.engine.weights import load_weights, strip
 from vlmchat.errors import ModelError, VlmchatError
 from vlmchat.finetune.job import BaseModelRef
@@ -244,7 +244,7 @@ def _merged(base: "LoadedModel", adapter: _Adapter) -> tuple[Any, TextModel[Any]
         ModelError: the adapter does not fit.
     """
     if not any(_TEXT.search(key) for key in adapter.weights):
-        seen = view_of(base.model)  # the text model stays the base's
+        seen = changeable(base.model)  # the text model stays the base's
         _lay_layers(seen, adapter.path, adapter.weights, adapter.name)
         merge_layers(seen)
         return seen, base.text, ""

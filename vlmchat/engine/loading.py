@@ -14,6 +14,7 @@ from vlmchat.engine.adapters import wear
 from vlmchat.engine.hardware import Hardware, find_hardware, use_threads
 from vlmchat.engine.own import is_plain, load_own
 from vlmchat.engine.pages import trim
+from vlmchat.engine.pixels import PixelSettings
 from vlmchat.engine.prompt import PromptBuilder
 from vlmchat.engine.text.choosing import describe, modules_text
 from vlmchat.engine.text.library import LibraryText
@@ -60,7 +61,7 @@ class LoadedModel:
 
     Attributes:
         model: ``Idefics3ForConditionalGeneration`` or ``SmolVLMForConditionalGeneration``; where
-            `text` is an `OwnText`, without the decoder layers and the head.
+            `text` is an `OwnText`, without the decoder layers and the head, or a `Bare` one.
         text: how its text model is run; another one wherever the weights are other ones.
         context: most tokens of prompt and answer together.
         end_ids: tokens that end an answer.
@@ -170,7 +171,7 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
         text=text,
         tokenizer=tokenizer,
         builder=PromptBuilder(tokenizer, spec, limits),
-        tile_maker=TileMaker(load_image_processor(folder, config), spec, limits),
+        tile_maker=TileMaker(PixelSettings.of(preprocessor), spec, limits),
         context=int(model.config.get_text_config().max_position_embeddings),
         end_ids=_end_ids(model, tokenizer),
         hardware=hardware,
@@ -197,17 +198,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path} is not a JSON object: fetch the model again.")
     return value
-
-
-def load_image_processor(folder: ModelFolder, config: dict[str, Any]) -> Any:  # noqa: ANN401
-    """Return the library's processor with the PIL backend; the default one wants torchvision."""
-    if config["model_type"] == "idefics3":
-        from transformers.models.idefics3 import image_processing_pil_idefics3 as module
-
-        return module.Idefics3ImageProcessorPil.from_pretrained(folder.path)
-    from transformers.models.smolvlm import image_processing_pil_smolvlm
-
-    return image_processing_pil_smolvlm.SmolVLMImageProcessorPil.from_pretrained(folder.path)
 
 
 def load_tokenizer(folder: ModelFolder) -> PreTrainedTokenizerFast:

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from vlmchat.engine.bare import load_bare
+from vlmchat.engine.config import model_config
 from vlmchat.engine.hardware import Hardware
 from vlmchat.engine.text.choosing import OwnText
 from vlmchat.engine.text.files import FileWeights, has_layers
@@ -16,7 +18,7 @@ from vlmchat.models.resolve import ModelFolder
 
 def is_plain(folder: ModelFolder, config: dict[str, Any]) -> bool:
     """Return whether our own ways know the text model in a folder."""
-    return is_plain_llama(load_config(folder, config))
+    return model_config(config) is not None or is_plain_llama(load_config(folder, config))
 
 
 def load_own(
@@ -34,11 +36,15 @@ def load_own(
     Raises:
         ModelError: weights are missing or damaged.
     """
-    text = load_config(folder, config).get_text_config()
+    known = model_config(config)
+    text = (known or load_config(folder, config)).get_text_config()
     readable = has_layers(folder.path, text)
-    if readable:
+    model: Any = load_bare(folder.path, known, hardware.dtype) if readable and known else None
+    if model is None and readable:
         model = load_without_layers(folder, config, hardware)
-    else:  # they have other names there, which the library knows, or it says what is wrong
+    elif (
+        model is None
+    ):  # they have other names there, which the library knows, or it says what is wrong
         model = load_weights(folder, config, "none", hardware)
     source = _Source(folder, config, hardware, model, readable)
     own = OwnText(source, Embedding(model), quantization, native=native != "off")

@@ -118,13 +118,16 @@ class EngineService:
             self.state = State("failed", f"The model could not be loaded ({_first_line(error)}).")
 
     async def _warm(self) -> None:
-        """Import PEFT, which takes two seconds, before somebody who has adapters waits for it."""
+        """Import what adapters need, which takes seconds, before somebody who has some waits."""
+        from vlmchat.engine.weights import model_class
         from vlmchat.models.adapter import any_on_shelf
 
         await asyncio.sleep(_IDLE_SECONDS)
         await self._idle.wait()
         if await asyncio.to_thread(any_on_shelf):
             await asyncio.to_thread(importlib.import_module, "peft")
+            kind = self.require().model.config.model_type
+            await asyncio.to_thread(model_class, kind)
 
     def _progress(self, step: Progress) -> None:
         self.state = State(step.stage, step.text, step.done, step.total)

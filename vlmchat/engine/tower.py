@@ -31,7 +31,10 @@ _TOGETHER = 16  # tiles whose activations are held: 50 MB
 # The two kinds of GELU that vision configurations name, as torch calls them.
 _GELU = {"gelu": "none", "gelu_pytorch_tanh": "tanh"}
 _PARTS = {nn.Linear, nn.Conv2d, nn.LayerNorm, nn.Embedding, nn.ModuleList}
-_LIBRARY = ("transformers.models.", "transformers.activations", "torch.nn.modules.activation")
+_KNOWN = (
+    "transformers.models.", "transformers.activations", "torch.nn.modules.activation",
+    "torch.nn.modules.module", "vlmchat.engine.bare",
+)  # fmt: skip
 
 Prepare: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
@@ -226,7 +229,7 @@ def is_plain(model: Any) -> bool:  # noqa: ANN401 - two classes without a typed 
 def _is_plain(module: nn.Module, dtype: torch.dtype) -> bool:
     """Return whether a module of the tower is as the libraries define it, without additions."""
     kind = type(module)
-    known = kind in _PARTS or kind.__module__.startswith(_LIBRARY)
+    known = kind in _PARTS or kind.__module__.startswith(_KNOWN)
     hooked = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
     own = module.parameters(recurse=False)
     return known and not hooked and not module.training and all(it.dtype == dtype for it in own)

@@ -5,7 +5,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from vlmchat.engine.bare import Bare, library_model
 from vlmchat.engine.text.files import head_and_layers
+from vlmchat.engine.weights import model_class
 
 _Module = TypeVar("_Module", bound=torch.nn.Module)
 
@@ -38,6 +40,16 @@ def view_of(model: _Module) -> _Module:
     return result
 
 
+def changeable(model: Any) -> Any:  # noqa: ANN401 - two classes without a typed base
+    """Return the library's model over the weights of `model`, which may be a `Bare` one.
+
+    Putting other modules into it, or hooks onto it, does not touch `model`.
+    """
+    if isinstance(model, Bare):
+        return library_model(model, model_class(model.config.model_type))
+    return view_of(model)
+
+
 def with_layers(model: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401 - two classes without a typed base
     """Return a view of a stripped model that has its decoder layers and head again.
 
@@ -51,7 +63,7 @@ def with_layers(model: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: A
     """
     from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-    whole = view_of(model)
+    whole = changeable(model)
     text = whole.model.text_model
     head, states = head_and_layers(folder, text.config.num_hidden_layers, dtype)
     layers = []

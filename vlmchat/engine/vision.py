@@ -5,7 +5,7 @@ the memory, and fall out of the cache on the way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from vlmchat.engine.cancelled import interruptible
 from vlmchat.engine.pages import trim
+from vlmchat.engine.pixels import Normalise, Processor, normaliser
 from vlmchat.engine.prompt import PlannedImage
 from vlmchat.engine.threads import threads
 from vlmchat.engine.tower import Tower, is_plain, parts
@@ -25,16 +26,12 @@ from vlmchat.media.tiles import ProcessorSpec
 TILES_AT_ONCE = 2
 """How many tiles are worth encoding together; more fall out of a CPU's cache."""
 
-Normalise: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
-"""Makes float32 pixels of uint8 ones, of shape (tiles, 3, height, width)."""
-
 
 class TileMaker:
     """Cuts pictures into normalised tiles.
 
     Args:
-        processor: ``SmolVLMImageProcessorPil`` or ``Idefics3ImageProcessorPil`` of the model; its
-            filter and its normalisation are taken over.
+        processor: of the model; its filter and its normalisation are taken over.
         spec: the same settings as plain values.
         limits: which pictures are refused.
 
@@ -42,7 +39,7 @@ class TileMaker:
         settings: of the processor, those that decide the pixels' values.
     """
 
-    def __init__(self, processor: Any, spec: ProcessorSpec, limits: Limits) -> None:  # noqa: ANN401
+    def __init__(self, processor: Processor, spec: ProcessorSpec, limits: Limits) -> None:
         self._resample = int(processor.resample)
         names = ("resample", "do_rescale", "rescale_factor", "do_normalize")
         values = {name: float(getattr(processor, name)) for name in names}
@@ -78,33 +75,6 @@ class TileMaker:
 
         cut(picture, image.plan, self._spec, self._resample, keep)
         return torch.from_numpy(pixels)
-
-
-def normaliser(processor: Any) -> Normalise:  # noqa: ANN401
-    """Return what normalises pixels of 8 bits as the library's processor does.
-
-    There are 256 values, so that the library's own arithmetic is done once for each, and no other
-    rounding can slip in. Where a plain formula gives these very numbers, it is taken instead of
-    the table, because it is faster.
-    """
-    levels = np.tile(np.arange(256, dtype=np.uint8), (3, 1, 1))
-    values: np.ndarray[Any, Any] = levels.astype(np.float32)
-    if processor.do_rescale:
-        values = processor.rescale(levels, processor.rescale_factor)
-    if processor.do_normalize:
-        values = processor.normalize(values, processor.image_mean, processor.image_std)
-    table = torch.from_numpy(np.ascontiguousarray(values[:, 0].astype(np.float32)))
-
-    def centred(pixels: torch.Tensor) -> torch.Tensor:
-        floats = pixels.float().div_(255).sub_(0.5)
-        return floats.add_(floats)
-
-    def looked_up(pixels: torch.Tensor) -> torch.Tensor:
-        planes = [table[channel][pixels[:, channel].int()] for channel in range(3)]
-        return torch.stack(planes, dim=1)
-
-    tried = centred(torch.from_numpy(levels)[None])[0, :, 0]
-    return centred if torch.equal(tried, table) else looked_up
 
 
 def encode_tiles(

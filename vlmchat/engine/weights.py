@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers.utils import logging as library_logging
 
+from vlmchat.engine.bare import Taken
 from vlmchat.engine.hardware import Hardware
 from vlmchat.engine.quantize import bitsandbytes_config
 from vlmchat.errors import ModelError
@@ -58,20 +59,16 @@ def strip(model: Any) -> None:  # noqa: ANN401 - two classes without a typed bas
     """Take out of `model` what a text model of our own has packed: decoder layers and head."""
     head = model.lm_head
     model.model.text_model.layers = torch.nn.ModuleList()
-    model.lm_head = _Taken(head.in_features, head.out_features, bias=False, device="meta")
-
-
-class _Taken(torch.nn.Linear):
-    """What is left of a head that was taken out: its sizes."""
-
-    def forward(self, _input: torch.Tensor) -> torch.Tensor:
-        """Refuse; what a head without weights would return is anything."""
-        raise RuntimeError("the text model was taken out: load it with library=True")
+    model.lm_head = Taken(head.in_features, head.out_features, bias=False, device="meta")
 
 
 def load_config(folder: ModelFolder, config: dict[str, Any]) -> Any:  # noqa: ANN401
     """Return the library's configuration of the model in a folder."""
-    return model_class(config["model_type"]).config_class.from_pretrained(folder.path)
+    from transformers.models.idefics3.configuration_idefics3 import Idefics3Config
+    from transformers.models.smolvlm.configuration_smolvlm import SmolVLMConfig
+
+    kind: Any = Idefics3Config if config["model_type"] == "idefics3" else SmolVLMConfig
+    return kind.from_pretrained(folder.path)
 
 
 def model_class(kind: str) -> Any:  # noqa: ANN401 - two classes without a typed base

@@ -9,7 +9,8 @@ from peft import LoraConfig, PeftConfig, PromptTuningConfig, TaskType, get_peft_
 from transformers import PreTrainedTokenizerFast
 
 from vlmchat.engine.hardware import Hardware
-from vlmchat.engine.loading import load_image_processor, load_tokenizer
+from vlmchat.engine.loading import load_tokenizer
+from vlmchat.engine.pixels import PixelSettings
 from vlmchat.engine.vision import TileMaker
 from vlmchat.engine.weights import load_weights
 from vlmchat.errors import ModelError
@@ -54,7 +55,7 @@ def load_base(ref: BaseModelRef, settings: RunSettings, hardware: Hardware) -> B
     check_folder(path)
     demo = ref.id == DEMO.id
     folder = ModelFolder(path, ref.id, path.name, ref.revision, demo, "")
-    config = read_json(path / "config.json")
+    config, pixels = (read_json(path / f"{it}config.json") for it in ("", "preprocessor_"))
     model = load_weights(folder, config, settings.quantization, hardware)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -63,7 +64,7 @@ def load_base(ref: BaseModelRef, settings: RunSettings, hardware: Hardware) -> B
         model=model,
         tokenizer=load_tokenizer(folder),
         renderer=renderer,
-        tile_maker=TileMaker(load_image_processor(folder, config), renderer.spec, rules().limits),
+        tile_maker=TileMaker(PixelSettings.of(pixels), renderer.spec, rules().limits),
         hardware=hardware,
     )
 

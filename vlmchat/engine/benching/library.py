@@ -11,7 +11,7 @@ from PIL import Image
 from vlmchat.chat.messages import Detail, ImagePart, Message
 from vlmchat.engine.benching.material import asked, long_text, picture, second_turn
 from vlmchat.engine.hardware import find_hardware
-from vlmchat.engine.loading import LoadOptions, load_image_processor, load_tokenizer
+from vlmchat.engine.loading import LoadOptions, load_tokenizer
 from vlmchat.engine.prompt import PromptBuilder
 from vlmchat.engine.threads import usable_cores
 from vlmchat.engine.weights import load_weights
@@ -19,7 +19,7 @@ from vlmchat.media.rules import rules
 from vlmchat.media.tiles import ProcessorSpec, TilePlan, default_grid
 from vlmchat.models.local import read_json
 from vlmchat.models.progress import ProgressSink
-from vlmchat.models.resolve import resolve
+from vlmchat.models.resolve import ModelFolder, resolve
 
 
 class Library:
@@ -167,3 +167,14 @@ def library_options(plan: TilePlan, width: int, height: int, spec: ProcessorSpec
         return {}
     size = {"height": plan.rows * plan.tile, "width": plan.cols * plan.tile}
     return {"do_image_splitting": True, "size": size}
+
+
+def load_image_processor(folder: ModelFolder, config: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Return the library's processor with the PIL backend; the default one wants torchvision."""
+    if config["model_type"] == "idefics3":
+        from transformers.models.idefics3 import image_processing_pil_idefics3 as module
+
+        return module.Idefics3ImageProcessorPil.from_pretrained(folder.path)
+    from transformers.models.smolvlm import image_processing_pil_smolvlm
+
+    return image_processing_pil_smolvlm.SmolVLMImageProcessorPil.from_pretrained(folder.path)

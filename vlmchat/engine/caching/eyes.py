@@ -47,6 +47,6 @@ def _same_tower(loaded: "LoadedModel") -> bool:
     return _weights(loaded.model) == _weights(loaded.base.model)
 
 
-def _weights(model: Any) -> list[int]:  # noqa: ANN401 - two classes without a typed base
+def _weights(model: Any) -> list[dict[str, int]]:  # noqa: ANN401 - two classes without a typed base
     parts = (model.model.vision_model, model.model.connector)
-    return [id(weight) for part in parts for weight in part.parameters()]
+    return [{name: id(weight) for name, weight in part.named_parameters()} for part in parts]

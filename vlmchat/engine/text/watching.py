@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 Watch: TypeAlias = Callable[[int, torch.Tensor, torch.Tensor], None]
 """Called for each layer with its index, the queries of the tokens that are read, of shape (tokens,
@@ -44,6 +43,8 @@ def queries_noted(model: Any) -> Iterator[list[torch.Tensor]]:  # noqa: ANN401 -
         model: an Idefics3 or SmolVLM model for conditional generation; its layers may be quantized,
             or have an adapter's within.
     """
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
     noted: list[torch.Tensor] = []
 
     def note(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ANN401
