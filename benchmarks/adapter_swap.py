@@ -26,7 +26,7 @@ from vlmchat.finetune.modules import target_pattern
 from vlmchat.finetune.settings import RunSettings
 
 ALLOWED_SECONDS = 2.0
-SETTLE_SECONDS = 6.0  # nobody asks for another adapter the moment the model is there
+SETTLE_SECONDS = 9.0  # nobody asks for another adapter the moment the model is there
 
 
 def timed(work: Callable[[], object]) -> float:

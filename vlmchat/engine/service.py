@@ -119,15 +119,14 @@ class EngineService:
 
     async def _warm(self) -> None:
         """Import what adapters need, which takes seconds, before somebody who has some waits."""
-        from vlmchat.engine.weights import model_class
+        from vlmchat.engine.views import changeable
         from vlmchat.models.adapter import any_on_shelf
 
         await asyncio.sleep(_IDLE_SECONDS)
         await self._idle.wait()
         if await asyncio.to_thread(any_on_shelf):
             await asyncio.to_thread(importlib.import_module, "peft")
-            kind = self.require().model.config.model_type
-            await asyncio.to_thread(model_class, kind)
+            await asyncio.to_thread(changeable, self.require().model)
 
     def _progress(self, step: Progress) -> None:
         self.state = State(step.stage, step.text, step.done, step.total)
