@@ -122,7 +122,7 @@ def test_drawn(
         ([], "Name what to ask about"),
         (["none", "--out", "x.jsonl"], "is no folder"),
         (["empty", "--out", "x.jsonl"], "There is no picture"),
-        (["pics", "--out", "x.jsonl", "--kinds", "poem"], "“poem” is none of"),
+        (["pics", "--out", "x.jsonl", "--kinds", "poem"], "“poem” is no kind of row"),
         (["pics", "--out", "x.jsonl", "--level", "1"], "--level is about what is drawn"),
         (["--drawn", "text", "ten", "--out", "x.jsonl"], "“ten” is no number"),
         (["--drawn", "text", "3", "--out", "x.jsonl", "--evolve", "2"], "--evolve is about what"),

@@ -209,7 +209,7 @@ async def pictures(walk: Walk) -> None:
     await walk.see("picker", "2 marked")
     await walk.close()
     paths = sorted(path for path in walk.folder.iterdir() if path.suffix in SUFFIXES)[:6]
-    locating = chat.screen.locating
+    locating = chat.screen.beside.locating
     locating.wish, locating.done, locating.total = Wish(walk.folder, "a red house"), 7, 7
     locating._ranking = Ranking(
         [Found(path, Score(-8.0 - n, 4, ()), Score(-12.0, 4, ())) for n, path in enumerate(paths)],

@@ -7,7 +7,7 @@ from tests.cli.test_eval import questions
 from tests.fake_engine import FakeEngine, Reply, Script, running
 from tests.tui.driving import Chat, chatting, remote
 from vlmchat import paths
-from vlmchat.tui.screens.evaluation import Evaluation
+from vlmchat.tui.screens.standing import Standing
 
 
 async def noted(chat: Chat, words: str) -> None:
@@ -20,13 +20,13 @@ async def test_a_set_is_evaluated_while_the_chat_goes_on(tmp_path: Path) -> None
         async with chatting(overrides=remote(fake.url)) as chat:
             await chat.ready()
             await chat.ask(f"/eval {path} contains")
-            await chat.until(lambda: isinstance(chat.app.screen, Evaluation))
+            await chat.until(lambda: isinstance(chat.app.screen, Standing))
             await chat.pilot.press("escape")
             await chat.until(lambda: chat.app.screen is chat.screen)
             await chat.ask("Hello?")
             await chat.answered()
             await noted(chat, "50.0, 95 % interval")
-            assert not chat.screen.evaluating.active
+            assert not chat.screen.beside.evaluating.active
             await chat.ask("/eval")
             await chat.until(lambda: "Not right (2 of 2)" in chat.text())
             assert "“[b]red”, right is “blue”" in chat.text()
@@ -46,9 +46,9 @@ async def test_it_can_be_stopped_and_what_was_answered_is_reported(tmp_path: Pat
             await chat.ask(f"/eval {tmp_path}/gone.jsonl")
             await noted(chat, "There is no file")
             await chat.ask(f"/eval {path}")
-            await chat.until(lambda: chat.screen.evaluating.done >= 2)
+            await chat.until(lambda: chat.screen.beside.evaluating.done >= 2)
             await chat.pilot.press("x", "escape")
             await noted(chat, "It was stopped")
-            assert 2 <= chat.screen.evaluating.done < 40
+            assert 2 <= chat.screen.beside.evaluating.done < 40
             await chat.ask("/eval stop")
             await noted(chat, "Nothing is being evaluated.")

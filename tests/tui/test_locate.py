@@ -42,7 +42,7 @@ async def test_what_is_found_is_attached(engine: EngineProcess, pics: Path) -> N
         await chat.until(lambda: isinstance(chat.app.screen, Located))
         screen = chat.app.screen
         files = screen.query_one(FileList)
-        await chat.until(lambda: not chat.screen.locating.active)
+        await chat.until(lambda: not chat.screen.beside.locating.active)
         await noted(chat, "“A red circle.”: the best of 4 is ")
         assert "5 files, the best first, 1 of them not readable" in chat.text()
         scores = [float(entry.label.split()[0]) for entry in files.entries]
@@ -89,4 +89,4 @@ async def test_a_model_without_eyes_finds_nothing(pics: Path) -> None:
             await chat.ready()
             await chat.ask(f"/locate '{pics}' a cat")
             await noted(chat, "Fake VLM takes no pictures")
-            assert not chat.screen.locating.active
+            assert not chat.screen.beside.locating.active

@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from vlmchat.plain.out import Out
     from vlmchat.plain.reading import Reader
     from vlmchat.settings import Settings
+    from vlmchat.talk.beside import Beside
     from vlmchat.talk.engine_change import EngineChanger
-    from vlmchat.talk.evaluating import Evaluating
     from vlmchat.talk.finetuning.following import Following
     from vlmchat.talk.front import Front
     from vlmchat.talk.keeping.conversations import Conversations
-    from vlmchat.talk.locating import Locating
     from vlmchat.talk.plan import Plans
     from vlmchat.talk.question import NoticeKind
     from vlmchat.talk.session import ChatSession
@@ -54,8 +53,7 @@ class Base:
     engine_changer: "EngineChanger"
     watching: "Watcher"
     following: "Following"
-    evaluating: "Evaluating"
-    locating: "Locating"
+    beside: "Beside"
 
     def __init__(
         self, out: "Out", reader: "Reader", overrides: Mapping[str, Mapping[str, Any]]

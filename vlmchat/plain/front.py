@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from vlmchat.errors import UsageError
 from vlmchat.plain.adjusting import Adjusting
+from vlmchat.talk.beside import Beside
 from vlmchat.talk.commands import registry
 from vlmchat.talk.commands.base import Command
 from vlmchat.talk.desktop.pasted import split_paths
 from vlmchat.talk.engine_change import EngineChanger
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, NoEngine
-from vlmchat.talk.evaluating import Evaluating
 from vlmchat.talk.finetuning.following import Following
-from vlmchat.talk.locating import Locating
 from vlmchat.talk.plan import Plans
 from vlmchat.talk.session import ChatSession
 from vlmchat.talk.watching import Watcher
@@ -57,10 +56,11 @@ class PlainFront(Adjusting):
         self.engine_changer = EngineChanger(self.session, self.notice, self.then)
         self.watching = Watcher(self)
         self.following = Following(self, self._behind, self._tell_tuning)
-        self.evaluating = Evaluating(self)
-        self.evaluating.changed = self._tell_evaluation
-        self.locating = Locating(self)
-        self.locating.changed = self._tell_locating
+        self.beside = Beside(self)
+        self.beside.evaluating.changed = self._tell_evaluation
+        self.beside.locating.changed = self._tell_locating
+        self.beside.batching.changed = self._tell_batch
+        self.beside.synthesizing.changed = self._tell_synth
         self.plans = Plans(self.session, lambda: self.attachments.items, self._behind, lambda: None)
         self.plans.settings = lambda: self.settings
         self.plans.wanted = lambda: self.engine_changer.model
@@ -235,11 +235,23 @@ class PlainFront(Adjusting):
 
     def _tell_evaluation(self) -> None:
         """Say how far an evaluation is."""
-        self._tell_tenth(self.evaluating.done, self.evaluating.total, "questions are answered")
+        work = self.beside.evaluating
+        self._tell_tenth(work.done, work.total, "questions are answered")
 
     def _tell_locating(self) -> None:
         """Say how far a search for pictures is."""
-        self._tell_tenth(self.locating.done, self.locating.total, "files are looked at")
+        work = self.beside.locating
+        self._tell_tenth(work.done, work.total, "files are looked at")
+
+    def _tell_batch(self) -> None:
+        """Say how far a batch is."""
+        work = self.beside.batching
+        self._tell_tenth(work.done, work.total, "files are asked about")
+
+    def _tell_synth(self) -> None:
+        """Say how far a set is."""
+        work = self.beside.synthesizing
+        self._tell_tenth(work.done, work.total, "pieces of work are done")
 
     def _tell_tenth(self, done: int, total: int, what: str) -> None:
         """Say how far something is, at each tenth of it."""
@@ -263,8 +275,7 @@ class PlainFront(Adjusting):
             await self.handle(text)
             if not self.reader.interactive:
                 await self.watching.ended()
-                await self.evaluating.ended()
-                await self.locating.ended()
+                await self.beside.ended()
                 await self._all_answered()
 
     async def _next(self) -> str | None:
@@ -431,7 +442,7 @@ class PlainFront(Adjusting):
             self.leave()
             return
         self._interrupts += 1
-        beside = [work.stop() for work in (self.watching, self.evaluating, self.locating)]
+        beside = [work.stop() for work in (self.watching, self.beside)]
         if self.session.stop() or any(beside):
             return
         if self._interrupts > 1:
@@ -447,8 +458,7 @@ class PlainFront(Adjusting):
     async def close(self) -> None:
         """Leave no engine behind, and nothing unsaved."""
         await self.watching.close()
-        await self.evaluating.close()
-        await self.locating.close()
+        await self.beside.close()
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()

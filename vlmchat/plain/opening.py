@@ -284,7 +284,7 @@ class Opening(Base):
 
     def open_evaluation(self) -> None:
         """Write how an evaluation stands: its report in sentences, and what was wrong."""
-        evaluating = self.front.evaluating
+        evaluating = self.front.beside.evaluating
         if evaluating.report is None:
             lines = evaluating.lines()
         else:
@@ -292,14 +292,24 @@ class Opening(Base):
         for line in lines:
             self.out.line(line)
 
+    def open_batch(self) -> None:
+        """Write how a batch stands, and its last answers."""
+        for line in self.front.beside.batching.lines():
+            self.out.line(line)
+
+    def open_synth(self) -> None:
+        """Write how a set that is being made stands, or what came of it."""
+        for line in self.front.beside.synthesizing.lines():
+            self.out.line(line)
+
     def open_located(self) -> None:
         """List what was found, and ask which of it to attach, once all was looked at."""
-        self.notice(self.front.locating.line())
-        if not self.front.locating.active:
+        self.notice(self.front.beside.locating.line())
+        if not self.front.beside.locating.active:
             self.then(self._located())
 
     async def _located(self) -> None:
-        found = [one.what for one in self.front.locating.found[:MOST_LISTED]]
+        found = [one.what for one in self.front.beside.locating.found[:MOST_LISTED]]
         paths = [path for path in found if isinstance(path, Path)]
         for number, path in enumerate(paths, 1):
             self.out.line(f"{number}. {visible_line(str(path))}")

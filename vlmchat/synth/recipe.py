@@ -83,9 +83,9 @@ def parse_kinds(text: str) -> tuple[Kind, ...]:
     known: dict[str, Kind] = {kind: kind for kind in KINDS}
     for one in wanted:
         if one not in known:
-            raise UsageError(f"--kinds: “{one}” is none of {', '.join(KINDS)}.")
+            raise UsageError(f"“{one}” is no kind of row: they are {', '.join(KINDS)}.")
     if not wanted:
-        raise UsageError(f"--kinds: name some of {', '.join(KINDS)}.")
+        raise UsageError(f"There is no kind of row: name some of {', '.join(KINDS)}.")
     return tuple(dict.fromkeys(known[one] for one in wanted))
 
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 from vlmchat.chat.messages import Detail
 from vlmchat.client.protocol import Sampling
 from vlmchat.talk.attachments import Attachments
+from vlmchat.talk.beside import Beside
 from vlmchat.talk.engine_change import EngineChanger
-from vlmchat.talk.evaluating import Evaluating
 from vlmchat.talk.finetuning.following import Following
-from vlmchat.talk.locating import Locating
 from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind
 from vlmchat.talk.session import ChatSession
@@ -34,8 +33,7 @@ class Front(Protocol):
         watching: puts the newest frame of a live source to the model, again and again.
         plans: what that costs.
         following: stays with fine-tuning jobs that run.
-        evaluating: puts the questions of a set to the model, while the chat goes on.
-        locating: ranks the pictures of a folder for a sentence, likewise.
+        beside: long work that goes on beside the chat.
     """
 
     session: ChatSession
@@ -44,8 +42,7 @@ class Front(Protocol):
     engine_changer: EngineChanger
     watching: Watcher
     following: Following
-    evaluating: Evaluating
-    locating: Locating
+    beside: Beside
 
     @property
     def conversations(self) -> "Conversations":
@@ -179,6 +176,12 @@ class Front(Protocol):
 
     def open_evaluation(self) -> None:
         """Show how an evaluation stands: its report, once there is one."""
+
+    def open_batch(self) -> None:
+        """Show how a batch stands, and its last answers."""
+
+    def open_synth(self) -> None:
+        """Show how a set that is being made stands, or what came of it."""
 
     def open_located(self) -> None:
         """Show the pictures that were found, and let the person attach some."""

@@ -2,6 +2,7 @@
 
 import io
 import time
+from collections.abc import Collection
 from statistics import median
 from typing import Any
 
@@ -63,15 +64,23 @@ class Library:
         return asked(picture(*size, seed=self._seed), detail)
 
     @torch.inference_mode()
-    def ask(self, messages: list[Message], most: int = 1) -> tuple[float, list[int]]:
-        """Return the seconds of an answer of so many tokens, and the tokens."""
+    def ask(
+        self, messages: list[Message], most: int = 1, ends: Collection[int] = ()
+    ) -> tuple[float, list[int]]:
+        """Return the seconds of an answer, and its tokens.
+
+        Args:
+            messages: the conversation.
+            most: tokens of the answer.
+            ends: tokens that end it sooner; by default nothing does.
+        """
         began = time.perf_counter()
         prompt = self._builder.build(messages)
         ids = torch.tensor([prompt.ids], device=self.model.device)
         given = {}
         if prompt.images:
             given["pixel_values"] = self.pixels(messages).to(self.model.device)
-        out = self._generate(ids, most, **given)
+        out = self._generate(ids, most, ends, **given)
         return time.perf_counter() - began, out
 
     def pixels(self, messages: list[Message]) -> torch.Tensor:
@@ -87,15 +96,18 @@ class Library:
                     found.append(cut["pixel_values"][0])
         return torch.cat(found)[None]
 
-    def _generate(self, ids: torch.Tensor, most: int, **given: torch.Tensor) -> list[int]:
-        """Return exactly `most` tokens behind `ids`, of shape (1, tokens)."""
+    def _generate(
+        self, ids: torch.Tensor, most: int, ends: Collection[int] = (), **given: torch.Tensor
+    ) -> list[int]:
+        """Return the tokens behind `ids`, of shape (1, tokens); see `ask`."""
+        length = {"eos_token_id": sorted(ends)} if ends else {"min_new_tokens": most}
         out = self.model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=most,
-            min_new_tokens=most,
             do_sample=False,
             use_cache=True,
+            **length,
             **given,
         )
         said: list[int] = out[0, ids.shape[1] :].tolist()

@@ -31,7 +31,7 @@ class Evaluate(Command):
 
         words = split_words(argument)
         if words == ["stop"]:
-            if not chat.evaluating.stop():
+            if not chat.beside.evaluating.stop():
                 raise UsageError("Nothing is being evaluated.")
             chat.notice("The evaluation stops after the answer that is under way.")
             return
@@ -42,8 +42,8 @@ class Evaluate(Command):
                     f"There is no file {words[0]}: name a set of questions, or “{RATED}” for what "
                     "you rated good."
                 )
-            chat.evaluating.start(wish)
-        elif not chat.evaluating.active and chat.evaluating.report is None:
+            chat.beside.evaluating.start(wish)
+        elif not chat.beside.evaluating.active and chat.beside.evaluating.report is None:
             raise UsageError(f"Name a set of questions: /eval questions.jsonl, or /eval {RATED}.")
         chat.open_evaluation()
 
@@ -51,7 +51,7 @@ class Evaluate(Command):
         """Offer files, then metrics."""
         begin, word = last_word(argument)
         if not argument[:begin].strip():
-            if word and "stop".startswith(word) and chat.evaluating.active:
+            if word and "stop".startswith(word) and chat.beside.evaluating.active:
                 return completing.words(word, ["stop"])
             return completing.paths(argument, _is_set)
         return _metrics(argument[:begin], word)

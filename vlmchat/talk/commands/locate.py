@@ -28,13 +28,13 @@ class Locate(Seeing):
         from vlmchat.talk.locating import EXAMPLE, parse
 
         if argument == "stop":
-            if not chat.locating.stop():
+            if not chat.beside.locating.stop():
                 raise UsageError("Nothing is being looked for.")
             chat.notice("The search stops after the picture that is under way.")
             return
         if argument:
-            chat.locating.start(await asyncio.to_thread(parse, argument))
-        elif chat.locating.wish is None:
+            chat.beside.locating.start(await asyncio.to_thread(parse, argument))
+        elif chat.beside.locating.wish is None:
             raise UsageError(f"Name a folder, and say what to look for: {EXAMPLE}.")
         chat.open_located()
 
@@ -43,6 +43,6 @@ class Locate(Seeing):
         begin, word = last_word(argument)
         if argument[:begin].strip():
             return []
-        if word and "stop".startswith(word) and chat.locating.active:
+        if word and "stop".startswith(word) and chat.beside.locating.active:
             return completing.words(word, ["stop"])
         return completing.paths(argument, lambda _: False, folders_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vlmchat.errors import UsageError
 from vlmchat.talk.commands import (
     adapter,
+    batch,
     branches,
     compose,
     conversation,
@@ -20,6 +21,7 @@ from vlmchat.talk.commands import (
     locate,
     media,
     program,
+    synth,
     system,
     threads,
     why,
@@ -76,6 +78,8 @@ COMMANDS: tuple[Command, ...] = (
     finetune.Jobs(),
     judge.Judge(),
     evaluate.Evaluate(),
+    batch.Batch(),
+    synth.Synth(),
     why.Why(),
     locate.Locate(),
     media.View(),

@@ -13,13 +13,12 @@ from textual.widgets import Footer
 from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.media.permissions import Permissions, RememberedPermissions
 from vlmchat.talk.attachments import Attachments
+from vlmchat.talk.beside import Beside
 from vlmchat.talk.commands import registry
 from vlmchat.talk.commands.base import Command
 from vlmchat.talk.commands.completing import offers
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, NoEngine
-from vlmchat.talk.evaluating import Evaluating
 from vlmchat.talk.finetuning.following import Following
-from vlmchat.talk.locating import Locating
 from vlmchat.talk.plan import Plans
 from vlmchat.talk.question import NoticeKind, Question
 from vlmchat.talk.session import ChatSession
@@ -59,8 +58,7 @@ class ChatScreen(Writing):
         )
         self.watching = Watcher(self)
         self.following = Following(self, self._follow_jobs, self._show_state)
-        self.evaluating = Evaluating(self)
-        self.locating = Locating(self)
+        self.beside = Beside(self)
         self.transcript = Transcript()
         self._shown_tree = self.session.tree
         self.permissions: Permissions = RememberedPermissions()
@@ -121,8 +119,7 @@ class ChatScreen(Writing):
         for flow in self._flows.values():
             flow.cancel()
         await self.watching.close()
-        await self.evaluating.close()
-        await self.locating.close()
+        await self.beside.close()
         await self.session.close()
         await self.session.engine.close()
         await self.session.recorder.close()
@@ -276,7 +273,7 @@ class ChatScreen(Writing):
                 next((speed for speed in speeds if speed is not None), None),
                 next((wait for wait in waits if wait is not None), None),
                 self.watching.label,
-                self.evaluating.label or self.locating.label or self.following.label,
+                self.beside.label or self.following.label,
             )
         )
         self.show_chips()

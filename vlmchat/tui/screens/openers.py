@@ -144,9 +144,21 @@ class Openers(Screen[None]):
 
     def open_evaluation(self) -> None:
         """Show how an evaluation stands: its report, once there is one."""
-        from vlmchat.tui.screens.evaluation import Evaluation
+        from vlmchat.tui.screens.standing import Standing
 
-        self.app.push_screen(Evaluation(self.front.evaluating))
+        self.app.push_screen(Standing("Evaluation", self.front.beside.evaluating, "/eval"))
+
+    def open_batch(self) -> None:
+        """Show how a batch stands, and its last answers."""
+        from vlmchat.tui.screens.standing import Standing
+
+        self.app.push_screen(Standing("Batch", self.front.beside.batching, "/batch"))
+
+    def open_synth(self) -> None:
+        """Show how a set that is being made stands, or what came of it."""
+        from vlmchat.tui.screens.standing import Standing
+
+        self.app.push_screen(Standing("Set", self.front.beside.synthesizing, "/synth"))
 
     def open_located(self) -> None:
         """Show the pictures that were found, and attach what is chosen of them."""
@@ -156,7 +168,7 @@ class Openers(Screen[None]):
             if paths:
                 self.front.attach(paths)
 
-        self.app.push_screen(Located(self.front.locating), attach)
+        self.app.push_screen(Located(self.front.beside.locating), attach)
 
     def open_log(self) -> None:
         """Show the end of the engine's log."""
