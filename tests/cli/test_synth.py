@@ -165,7 +165,7 @@ def test_texts_are_written_and_used(
 
 @pytest.mark.slow
 def test_killed_again_and_again(at: list[str], folder: Path) -> None:
-    for number in range(9):
+    for number in range(21):
         saved(folder / f"more-{number}.png", 40 + number, 30, COLOURS[number % 3])
     out = folder.parent / "data.jsonl"
     command = [*COMMAND, "synth", folder, *at, *ANY, "--kinds", "caption", "--out", out]
@@ -192,7 +192,7 @@ def test_killed_again_and_again(at: list[str], folder: Path) -> None:
     assert run(*command[3:]).returncode == 0
     found = [*rows_of(out), *rows_of(out.with_name("data.dropped.jsonl"))]
     asked = [(row["made"]["picture"], row["messages"][0]["content"][1]["text"]) for row in found]
-    assert len(asked) == len(set(asked)) == 2 * 12
+    assert len(asked) == len(set(asked)) == 2 * 24
 
 
 @pytest.mark.slow
