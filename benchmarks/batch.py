@@ -41,11 +41,6 @@ from vlmchat.batch.flight import gathered
 from vlmchat.chat.messages import Detail, Message
 from vlmchat.engine.benching.library import Library
 from vlmchat.engine.benching.material import asked, picture
-from vlmchat.engine.caching.caches import Caches
-from vlmchat.engine.caching.limits import CacheLimits
-from vlmchat.engine.caching.prefixes import Tape
-from vlmchat.engine.events import Answer
-from vlmchat.engine.generate import answering
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
 from vlmchat.engine.native.building import Build
 from vlmchat.engine.sampling import SamplingParams
@@ -138,25 +133,6 @@ class Ours:
                 pieces.append(item)
         return "".join(pieces)
 
-    @torch.inference_mode()
-    def tokens(self, messages: list[Message]) -> tuple[list[int], list[int]]:
-        """Return the prompt's ids and the tokens of its caption, made alone."""
-        prompt = self.loaded.builder.build(messages)
-        caches = Caches(CacheLimits(prefixes=0, pictures=0))
-        given = (self.loaded, prompt, self._params, Event(), lambda _: None, caches)
-        making = answering(*given)
-        logits: torch.Tensor | None = None
-        last: Tape | None = None
-        while True:
-            try:
-                tape = making.send(logits)
-            except StopIteration as end:
-                answer: Answer = end.value
-                ids = last.ids[len(prompt.ids) :] if last else list[int]()
-                return prompt.ids, ids[: answer.completion_tokens]
-            last = tape or last
-            logits = tape.step(tape.ids[-1]) if tape else None
-
     def close(self) -> None:
         """Let go of the model."""
         self._service.close()
@@ -198,24 +174,36 @@ class Theirs:
 
 
 @torch.inference_mode()
-def parting(ours: Ours, theirs: Theirs, exact: LoadedModel, messages: list[Message]) -> Parting:
-    """Return where two captions part, and whether that is a tie."""
-    ids, mine = ours.tokens(messages)
+def parting(
+    caption: str, ours: Ours, theirs: Theirs, exact: LoadedModel, messages: list[Message]
+) -> Parting:
+    """Return where our caption leaves theirs, and whether that is a tie.
+
+    Our token there is the likeliest that our caption goes on with.
+    """
+    ids, ends = ours.loaded.builder.build(messages).ids, ours.loaded.end_ids
     other, logits = theirs.logits(ids, messages)
-    pairs = zip(mine, other, strict=False)
-    place = next((at for at, (one, two) in enumerate(pairs) if one != two), None)
+
+    def fits(tokens: list[int]) -> bool:
+        said = theirs.text(tokens)
+        if tokens[-1] in ends:
+            return caption == said
+        said = said.rstrip("\N{REPLACEMENT CHARACTER}")  # of a character that is not whole yet
+        return len(said) > len(theirs.text(tokens[:-1])) and caption.startswith(said)
+
+    place = next((at for at in range(len(other)) if not fits(other[: at + 1])), None)
     if place is None:
         return Parting(-1, 0.0, 0.0)
-    both = [other[place], mine[place]]
     whole = exact.model(
         input_ids=torch.tensor([ids + other[:place]]),
         pixel_values=theirs.library.pixels(messages).float(),
         logits_to_keep=1,
     )
     precise, rounded = whole.logits[0, -1].float(), logits[place][0].float()
-    likely = precise.topk(50).indices
-    off = float((rounded - precise)[likely].std())
-    return Parting(place, float(precise[both[1]] - precise[both[0]]), off)
+    likely = precise.topk(200).indices
+    mine = next(token for token in likely.tolist() if fits([*other[:place], token]))
+    off = float((rounded - precise)[likely[:50]].std())
+    return Parting(place, float(precise[mine] - precise[other[place]]), off)
 
 
 def compared(options: argparse.Namespace, folder: Path) -> int:
@@ -267,8 +255,8 @@ def same_share(
         exact = load_model(load, lambda _: None)
     for at in different[: options.looked_at]:
         messages = question(options.first + at, options.detail)
-        found = parting(ours, theirs, exact, messages)
-        tie = found.tie and found.place >= 0  # else they do not part when made alone
+        found = parting(sides[0].captions[at], ours, theirs, exact, messages)
+        tie = found.tie and found.place >= 0  # else theirs are others when made again
         ties += tie
         right += not tie and found.gap > 0
         kind = "a tie" if tie else "as float32 says" if found.gap > 0 else "DIFFERENT"
