@@ -60,6 +60,13 @@ class How:
         }
 
 
+def identity(info: "ModelInfo") -> list[str]:
+    """Return what says which weights answer."""
+    known = asdict(info)
+    names = ("id", "revision", "quantization", "dtype", "adapter")
+    return [str(known[name]) for name in names]
+
+
 @dataclass(slots=True)
 class _Said:
     """One answer of the engine."""

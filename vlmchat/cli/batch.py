@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from vlmchat.batch.rows import Row
     from vlmchat.batch.running import How
     from vlmchat.cli.asking import Asking
-    from vlmchat.client.protocol import ModelInfo
 
 _SOME_FAILED = 1
 
@@ -172,11 +171,11 @@ def _run(batch: Batch) -> int:
 async def _ask(batch: Batch, journal: Any, progress: list[Any]) -> None:  # noqa: ANN401 - late
     from vlmchat.batch.journal import digest
     from vlmchat.batch.progress import Progress
-    from vlmchat.batch.running import Asker
+    from vlmchat.batch.running import Asker, identity
     from vlmchat.cli.asking import engine
 
     async with engine(batch.asking) as (client, info, model):
-        run = digest(batch.how.decisive() | {"model": _identity(info)})
+        run = digest(batch.how.decisive() | {"model": identity(info)})
         if journal.run and journal.run != run:
             raise journal.other_settings()
         asker = Asker(client, info, model, batch.how)
@@ -187,13 +186,6 @@ async def _ask(batch: Batch, journal: Any, progress: list[Any]) -> None:  # noqa
                 written = {**row, "model": info.id, "run": run}
                 await asyncio.to_thread(journal.append, written)
                 progress[0].add(error=row["error"] is not None)
-
-
-def _identity(info: "ModelInfo") -> list[str]:
-    """Return what says which weights answer."""
-    known = asdict(info)
-    names = ("id", "revision", "quantization", "dtype", "adapter")
-    return [str(known[name]) for name in names]
 
 
 def _say(text: str) -> None:

@@ -5,16 +5,15 @@ and question: asked again, it goes on where it was.
 """
 
 import asyncio
-import hashlib
 from collections import deque
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlmchat.errors import UsageError
 from vlmchat.talk.desktop.pasted import expand, first_word
-from vlmchat.talk.longer import LongWork, ModelChangedError, StoppedError, spoken_to
+from vlmchat.talk.longer import LongWork, StoppedError, own_file, spoken_to
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 EXAMPLE = "/batch ~/Pictures What do you see?"
 _IN_FLIGHT = 8
 _SHOWN = 20
-_IDENTITY = ("id", "revision", "quantization", "dtype", "adapter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +125,13 @@ class Batching(LongWork):
 
     async def _run(self, wish: Wish) -> None:
         from vlmchat.batch.journal import Journal, digest
+        from vlmchat.batch.running import identity
 
         model, how = await self._ready(), self._how()
-        run = digest(how.decisive() | {"model": [str(asdict(model)[name]) for name in _IDENTITY]})
-        self.path = path = await asyncio.to_thread(_place, wish, run)
+        run = digest(how.decisive() | {"model": identity(model)})
+        asked = (text for row in wish.rows for text in (row.source, row.prompt))
+        path = await asyncio.to_thread(own_file, "batches", wish.title, run, *asked)
+        self.path = path
         journal = await asyncio.to_thread(Journal, path, wish.rows)
         try:
             self.done, self.errors = journal.done, journal.errors
@@ -156,7 +157,7 @@ class Batching(LongWork):
         try:
             async with aclosing(asker.answers(wish.rows[journal.done :], _IN_FLIGHT)) as answers:
                 async for row in answers:
-                    self._check(model)
+                    self._check_still(model, "the same again, with the one before, goes on")
                     written = {**row, "model": model.id, "run": run}
                     await asyncio.to_thread(journal.append, written)
                     self._note(row, journal)
@@ -172,14 +173,6 @@ class Batching(LongWork):
         if self._stopping and self.done < self.total:
             raise StoppedError
 
-    def _check(self, model: "ModelInfo") -> None:
-        now = self._front.session.engine.model
-        if now is None or (now.id, now.adapter) != (model.id, model.adapter):
-            raise ModelChangedError(
-                f"Another model answers now: the batch ends behind {self.done:,} of "
-                f"{self.total:,}. The same again, with the model before, goes on."
-            )
-
     def _said(self, what: str) -> None:
         self._front.notice(f"{what}: {visible_line(str(self.path))}.")
 
@@ -189,22 +182,10 @@ class Batching(LongWork):
 
         session = self._front.session
         return How(
-            replace(session.sampling),
+            session.sampling,
             session.system.strip(),
             session.detail,
             wishes(None, None, None, None, None, None),
             self._front.attachments.room(),
             patient=session.engine.kind == "remote",
         )
-
-
-def _place(wish: Wish, run: str) -> Path:
-    """Return the file for the answers to a wish, asked in one way; blocking."""
-    from vlmchat import paths
-    from vlmchat.finetune.files import safe_name
-
-    asked = "\0".join(text for row in wish.rows for text in (row.source, row.prompt))
-    name = hashlib.sha256(f"{run}\0{asked}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    above = paths.data_dir() / "batches"
-    above.mkdir(mode=0o700, exist_ok=True)
-    return above / f"{safe_name(wish.title)}-{name}.jsonl"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError, VlmchatError
-from vlmchat.talk.longer import LongWork, ModelChangedError, StoppedError
+from vlmchat.talk.longer import LongWork, StoppedError
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -194,8 +194,7 @@ class Evaluating(LongWork):
         from vlmchat.evaluate.running import Asker
 
         now = await self._ready()
-        if (now.id, now.adapter) != (model.id, model.adapter):
-            raise ModelChangedError("Another model answers now: the evaluation ends here.")
+        self._check_still(model, "the evaluation ends here")
         engine = self._front.session.engine
         named = engine.kind == "remote" or engine.adapter is not None
         sampling = Sampling(temperature=0.0, max_tokens=MAX_TOKENS)

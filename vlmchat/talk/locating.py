@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
 from vlmchat.talk.desktop.pasted import expand, first_word
-from vlmchat.talk.longer import LongWork, ModelChangedError, StoppedError, spoken_to
+from vlmchat.talk.longer import LongWork, StoppedError, spoken_to
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -149,8 +149,6 @@ class Locating(LongWork):
             self._tell()
             if self._stopping and done < total:
                 raise StoppedError
-            now = self._front.session.engine.model
-            if now is None or (now.id, now.adapter) != (model.id, model.adapter):
-                raise ModelChangedError("Another model answers now: the search ends here.")
+            self._check_still(model, "the search ends here")
 
         return step

@@ -6,7 +6,9 @@ no more than one of them.
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlmchat.errors import VlmchatError
@@ -100,6 +102,33 @@ class LongWork:
         if engine.model is None or stage != "ready":
             raise ModelChangedError("There is no model that answers: /restart loads it.")
         return engine.model
+
+    def _check_still(self, model: "ModelInfo", what: str) -> None:
+        """Check that the model that the work was begun with answers still.
+
+        Raises:
+            ModelChangedError: another one does.
+        """
+        now = self._front.session.engine.model
+        if now is None or (now.id, now.adapter) != (model.id, model.adapter):
+            raise ModelChangedError(f"Another model answers now: {what}.")
+
+
+def own_file(folder: str, title: str, *asked: str) -> Path:
+    """Return the file for what comes of a wish, the same each time it is wished; blocking.
+
+    Args:
+        folder: in the folder of data; made if it is not there.
+        title: that the name begins with.
+        asked: all that decides what comes of it.
+    """
+    from vlmchat import paths
+    from vlmchat.finetune.files import safe_name
+
+    digest = hashlib.sha256("\0".join(asked).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    above = paths.data_dir() / folder
+    above.mkdir(mode=0o700, exist_ok=True)
+    return above / f"{safe_name(title)}-{digest}.jsonl"
 
 
 def spoken_to(session: "ChatSession") -> str:

@@ -5,14 +5,13 @@ asked again, it goes on where it was. Fine-tuning reads them as they are.
 """
 
 import asyncio
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.talk.desktop.pasted import expand, first_word
-from vlmchat.talk.longer import LongWork, ModelChangedError, StoppedError, spoken_to
+from vlmchat.talk.longer import LongWork, StoppedError, own_file, spoken_to
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -135,7 +134,8 @@ class Synthesizing(LongWork):
         sampling = replace(session.sampling, priority=BACKGROUND)
         asker = EngineAsker(client, model, name, sampling, recipe.detail)
         decisive = {**recipe.as_dict(), "prompts": asked_with.digest, **asker.identity}
-        self.path = path = await asyncio.to_thread(_place, wish, repr(decisive))
+        asked = (repr(decisive), str(wish.folder), *wish.kinds)
+        self.path = path = await asyncio.to_thread(own_file, "sets", wish.folder.name, *asked)
         ledger = await asyncio.to_thread(Ledger, path, decisive)
         common = {"seed": recipe.seed, "prompts": asked_with.digest}
         with ledger:
@@ -181,20 +181,6 @@ class Synthesizing(LongWork):
             self._tell()
             if self._stopping and self.done < self.total:
                 raise StoppedError
-            now = self._front.session.engine.model
-            if now is None or (now.id, now.adapter) != (model.id, model.adapter):
-                raise ModelChangedError("Another model answers now: the set ends here.")
+            self._check_still(model, "the set ends here")
 
         return step
-
-
-def _place(wish: Wish, decisive: str) -> Path:
-    """Return the file for the rows of a wish, made in one way; blocking."""
-    from vlmchat import paths
-    from vlmchat.finetune.files import safe_name
-
-    asked = "\0".join((decisive, str(wish.folder), *wish.kinds))
-    name = hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    above = paths.data_dir() / "sets"
-    above.mkdir(mode=0o700, exist_ok=True)
-    return above / f"{safe_name(wish.folder.name)}-{name}.jsonl"
