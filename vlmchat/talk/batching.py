@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vlmchat.client.protocol import ModelInfo
     from vlmchat.talk.front import Front
 
-EXAMPLE = "/batch ~/Pictures What do you see?"
+EXAMPLE = "/batch ~/Pictures Describe the picture"
 _IN_FLIGHT = 8
 _SHOWN = 20
 
