@@ -273,18 +273,8 @@ struct Packing final : Work {
         std::memcpy(&halves[0], record + weight_bytes(bits) + 2 * lane, 2);
         if (bits == 4)
             std::memcpy(&halves[1], record + weight_bytes(bits) + 2 * (kBlock + lane), 2);
-        uint8_t bytes[kGroup];
-        for (int i = 0; i < weight_bytes(bits) / 64; i++) {
-            uint32_t word;
-            std::memcpy(&word, record + 64 * i + 4 * lane, 4);
-            if (bits == 4) {
-                const uint32_t low = word & 0x0f0f0f0f, high = word >> 4 & 0x0f0f0f0f;
-                std::memcpy(bytes + 8 * i, &low, 4);
-                std::memcpy(bytes + 8 * i + 4, &high, 4);
-            } else {
-                std::memcpy(bytes + 4 * i, &word, 4);
-            }
-        }
+        alignas(32) uint8_t bytes[kGroup];
+        bits == 4 ? gather_nibbles(record + 4 * lane, bytes) : gather_bytes(record + 4 * lane, bytes);
         const F scale = all(_cvtsh_ss(halves[0]));
         const F add = bits == 4 ? all(_cvtsh_ss(halves[1])) : all(-128) * scale;
         for (int i = 0; i < kGroup; i += W) store(values + i, load_bytes(bytes + i) * scale + add);

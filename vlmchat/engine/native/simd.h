@@ -215,6 +215,24 @@ inline F exponential(F x) {
     return times_power(p, n);
 }
 
+// The 32 packed weights of a row, of which every fourth byte and its three neighbours are 64 bytes
+// apart. Written in one piece, as whoever loads them has to wait for pieces otherwise.
+inline void gather_bytes(const uint8_t* p, uint8_t* out) {
+    const __m256i places = _mm256_setr_epi32(0, 16, 32, 48, 64, 80, 96, 112);
+    const __m256i words = _mm256_i32gather_epi32(reinterpret_cast<const int*>(p), places, 4);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(out), words);
+}
+// The same where two of them share a byte: first the low halves of four bytes, then the high ones.
+inline void gather_nibbles(const uint8_t* p, uint8_t* out) {
+    const __m128i places = _mm_setr_epi32(0, 16, 32, 48), nibble = _mm_set1_epi8(15);
+    const __m128i words = _mm_i32gather_epi32(reinterpret_cast<const int*>(p), places, 4);
+    const __m128i low = _mm_and_si128(words, nibble);
+    const __m128i high = _mm_and_si128(_mm_srli_epi16(words, 4), nibble);
+    auto* halves = reinterpret_cast<__m128i*>(out);
+    _mm_store_si128(halves, _mm_unpacklo_epi32(low, high));
+    _mm_store_si128(halves + 1, _mm_unpackhi_epi32(low, high));
+}
+
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 }  // namespace
