@@ -56,7 +56,8 @@ def until_done(model: Path, work: Path, pictures: int, kills: int, seed: int) ->
     """
     chance = random.Random(seed)
     folder, killed = drawn(work / "pictures", pictures), 0
-    with EngineProcess(model, work) as engine:
+    # Always one way to compute: before the native one is compiled answers may differ at ties.
+    with EngineProcess(model, work, "--native", "off") as engine:
         engine.wait_ready()
         common = [*COMMAND, str(folder), "--prompt", "What is it?", "--max-new-tokens", "12"]
         common += ["--engine-url", engine.url, "--api-key", TOKEN, "--in-flight", "4", "--out"]
