@@ -13,9 +13,12 @@ from tests.adapters import save_adapter
 from tests.cli.test_ask import COMMAND, refused, run
 from tests.finetune.test_shelf import job as finished_job
 from tests.finetune.test_shelf import write_adapter
+from vlmchat import paths
+from vlmchat.config_file import set_value
 from vlmchat.finetune import shelf
 from vlmchat.finetune.job import Job
 from vlmchat.models.adapter import check_adapter
+from vlmchat.settings import load_settings
 
 job = finished_job  # a fixture
 
@@ -65,6 +68,19 @@ def test_rename_export_and_delete(stars: str, tmp_path: Path) -> None:
     assert "add --yes" in refused(2, "adapters", "delete", "better-stars")
     assert done("delete", "better-stars", "--yes") == "better-stars is deleted.\n"
     assert shelf.list_adapters() == []
+
+
+def test_the_settings_follow(stars: str) -> None:
+    paths.config_file().parent.mkdir(parents=True, exist_ok=True)
+    paths.config_file().write_text('# mine\n[engine]\nadapter = "other"\n')
+    done("rename", stars, "stern")
+    assert load_settings().engine.adapter == "other"
+    set_value("engine.adapter", "stern")
+    done("rename", "stern", "better stars")
+    assert load_settings().engine.adapter == "better-stars"
+    done("delete", "better-stars", "--yes")
+    assert not load_settings().engine.adapter
+    assert paths.config_file().read_text().startswith("# mine\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

@@ -96,7 +96,7 @@ def show(name: _Name, as_json: _Json = False) -> None:
 @app.command()
 def rename(name: _Name, new: Annotated[str, typer.Argument(help="Another name.")]) -> None:
     """Give an adapter another name."""
-    from vlmchat.finetune.shelf import rename as rename_it
+    from vlmchat.talk.adapters import rename as rename_it
 
     print(f"It is called {visible_line(rename_it(name, new).name)} now.")
 
@@ -108,8 +108,8 @@ def delete(
 ) -> None:
     """Delete an adapter for good."""
     from vlmchat.finetune.describing import line
-    from vlmchat.finetune.shelf import delete as delete_it
     from vlmchat.finetune.shelf import open_adapter
+    from vlmchat.talk.adapters import delete as delete_it
 
     adapter = open_adapter(name)
     if not yes:

@@ -1,6 +1,13 @@
-"""The adapter shelf as a front shows it: everything is read here, and nothing is drawn."""
+"""The adapter shelf as a front shows and changes it: nothing is drawn here."""
 
+import contextlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vlmchat.errors import VlmchatError
+
+if TYPE_CHECKING:
+    from vlmchat.finetune.shelf import Adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +62,55 @@ def shelf_rows(on: str) -> list[ShelfRow]:
             )
             for adapter in list_adapters()
         ]
+
+
+def rename(name: str, new: str) -> "Adapter":
+    """Give an adapter another name, in the person's settings too; blocking.
+
+    Raises:
+        UsageError: there is none, or the new name is taken or says nothing.
+        JobError: it cannot be renamed.
+    """
+    from vlmchat.finetune import shelf
+
+    meant = _is_configured(name)
+    renamed = shelf.rename(name, new)
+    if meant:
+        _configure(renamed.name)
+    return renamed
+
+
+def delete(name: str) -> None:
+    """Remove an adapter, and from the person's settings, as every start would miss it; blocking.
+
+    Raises:
+        UsageError: there is none.
+        JobError: it cannot be removed.
+    """
+    from vlmchat.finetune import shelf
+
+    meant = _is_configured(name)
+    shelf.delete(name)
+    if meant:
+        _configure(None)
+
+
+def _is_configured(name: str) -> bool:
+    """Return whether the configuration file says that the engine starts with this adapter."""
+    from vlmchat import paths
+    from vlmchat.models.adapter import find_adapter
+    from vlmchat.settings import read_config
+
+    try:
+        group = read_config(paths.config_file()).get("engine")
+    except VlmchatError:  # which is told elsewhere
+        return False
+    adapter = group.get("adapter") if isinstance(group, dict) else None
+    return isinstance(adapter, str) and find_adapter(adapter) == find_adapter(name)
+
+
+def _configure(name: str | None) -> None:
+    from vlmchat.config_file import set_value
+
+    with contextlib.suppress(VlmchatError):  # a start that misses the adapter says so
+        set_value("engine.adapter", name)

@@ -247,7 +247,7 @@ class AdapterShelf(ModalScreen[None]):
             self._chat.run_worker(self._merge(row, text), group="merge")
 
     async def _rename(self, row: ShelfRow, new: str) -> None:
-        from vlmchat.finetune.shelf import rename
+        from vlmchat.talk.adapters import rename
 
         try:
             named = (await asyncio.to_thread(rename, row.name, new)).name
@@ -324,7 +324,7 @@ class AdapterShelf(ModalScreen[None]):
             self.say(f"{visible_line(doomed.name)} stays.")
 
     async def _delete(self, row: ShelfRow) -> None:
-        from vlmchat.finetune.shelf import delete
+        from vlmchat.talk.adapters import delete
 
         if row.on and not self._change(""):
             return
