@@ -50,9 +50,9 @@ async def test_a_set_is_made(engine: EngineProcess, pics: Path) -> None:
 
 
 async def test_it_is_stopped_and_goes_on(pics: Path) -> None:
-    for number in range(12):
+    for number in range(5):
         saved(pics / f"{number:02}.png", 30 + number, 30)
-    with running(FakeEngine(Script([Reply(["A red picture."], delay=0.2)]))) as fake:
+    with running(FakeEngine(Script([Reply(["A red picture."], delay=0.1)]))) as fake:
         async with chatting(overrides=remote(fake.url)) as chat:
             await chat.ready()
             await chat.ask(f"/synth '{pics}' caption")
@@ -61,7 +61,7 @@ async def test_it_is_stopped_and_goes_on(pics: Path) -> None:
             assert work.label.startswith("synth ")
             await chat.pilot.press("x", "escape")
             await noted(chat, "The set was stopped; the same again goes on: ")
-            assert 2 <= work.done < 16 and not work.active
+            assert 2 <= work.done < 9 and not work.active
             await chat.ask("/synth stop")
             await noted(chat, "No set is being made.")
             await chat.ask("Hello?")
