@@ -113,6 +113,12 @@ def test_sentences() -> None:
         "that makes “cat.” 0.1 nats more likely; hiding elsewhere 0.2. So that place mattered no "
         "more than others."
     )
+    two = [{"box": [0.0, 0.5, 0.5, 1.0], "hidden": at} for at in (-1.2, -3.8)]
+    among = {**row, "hiding": {**hiding, "elsewhere": two}}
+    assert Evidence.from_json(among).sentence(["cat.png"]).endswith("; hiding elsewhere 1.5.")
+    among["hiding"]["hidden"] = -3.5
+    weaker = Evidence.from_json(among).sentence(["cat.png"])
+    assert "likely; hiding elsewhere 1.5 on average, 2.8 at most. So that place" in weaker
     bare = Evidence.from_json({**row, "hiding": None})
     assert "(100 % of its attention)." in bare.sentence(["cat.png"])
     for broken in (

@@ -132,10 +132,14 @@ class Hiding:
         return self.logprob - math.fsum(it.hidden for it in self.elsewhere) / len(self.elsewhere)
 
     @property
+    def most_elsewhere(self) -> float:
+        """Likewise with that other place hidden that matters most; 0 if none does."""
+        return max((self.logprob - it.hidden for it in self.elsewhere), default=0.0)
+
+    @property
     def telling(self) -> bool:
         """Whether the place mattered more than every other one that was hidden."""
-        most = max((self.logprob - it.hidden for it in self.elsewhere), default=0.0)
-        return self.lost > max(most, 0.0) + _TELLING
+        return self.lost > max(self.most_elsewhere, 0.0) + _TELLING
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +212,12 @@ class Evidence:
         elsewhere = hiding.lost_elsewhere
         if elsewhere is None:
             return f"{said}."
-        said = f"{said}; hiding elsewhere {_short(elsewhere)}."
-        return said if hiding.telling else f"{said} So that place mattered no more than others."
+        said = f"{said}; hiding elsewhere {_short(elsewhere)}"
+        if hiding.telling:
+            return f"{said}."
+        if len(hiding.elsewhere) > 1:
+            said = f"{said} on average, {_short(hiding.most_elsewhere)} at most"
+        return f"{said}. So that place mattered no more than others."
 
 
 def place_words(box: Box) -> str:
