@@ -10,12 +10,15 @@ turns, a block of pictures each. Both compute in bfloat16, ours by the way that 
 
 Where two captions part, the float32 model says whether it was a tie, by the rule of ``greedy.py``,
 and otherwise whose token it says itself: where that is ours, the library's rounding parted them.
+With ``--float32`` both sides compute in float32, and whatever parts them then is no rounding of
+bfloat16.
 
 With ``--defaults`` each side looks as finely as it does when nothing is said: ours by ``auto``, the
 library by its processor's settings, which blow every picture up. Texts are not compared then.
 
     python benchmarks/batch.py
     python benchmarks/batch.py --count 16 --tokens 32 --in-flight 1
+    python benchmarks/batch.py --float32
     python benchmarks/batch.py --defaults --count 4
     python benchmarks/batch.py --steps                    # tokens of several sequences at a time
 """
@@ -110,13 +113,12 @@ def question(number: int, detail: Detail) -> list[Message]:
 class Ours:
     """The engine as the chat uses it, in this process."""
 
-    def __init__(self, folder: Path, quant: str, native: str, most: int, in_flight: int) -> None:
-        if native != "off":
+    def __init__(self, options: LoadOptions, most: int, in_flight: int) -> None:
+        if options.native != "off":
             Build().make()
         self._params = SamplingParams(max_tokens=most)
         self._in_flight = in_flight
         self._runner = asyncio.Runner()
-        options = LoadOptions(str(folder), quant, "cpu", native=native)
         self._service = EngineService(lambda _: load_model(options, lambda _: None))
         self._runner.run(self._service.load())
         assert self._service.loaded is not None, self._service.state
@@ -142,8 +144,10 @@ class Ours:
 class Theirs:
     """The model card's loop."""
 
-    def __init__(self, folder: Path, most: int, ends: frozenset[int]) -> None:
+    def __init__(self, folder: Path, dtype: str, most: int, ends: frozenset[int]) -> None:
         self.library = Library(LoadOptions(str(folder)), lambda _: None)
+        if dtype:
+            self.library.model.to(getattr(torch, dtype))
         self._most, self._ends = most, ends
 
     def captions(self, questions: list[list[Message]]) -> list[str]:
@@ -207,8 +211,10 @@ def parting(
 
 
 def compared(options: argparse.Namespace, folder: Path) -> int:
-    ours = Ours(folder, options.quant, options.native, options.tokens, options.in_flight)
-    theirs = Theirs(folder, options.tokens, ours.loaded.end_ids)
+    dtype = "float32" if options.float32 else ""
+    load = LoadOptions(str(folder), options.quant, "cpu", native=options.native, dtype=dtype)
+    ours = Ours(load, options.tokens, options.in_flight)
+    theirs = Theirs(folder, dtype, options.tokens, ours.loaded.end_ids)
     details: tuple[Detail, Detail] = (options.detail, options.detail)
     if options.defaults:
         details = ("auto", "high")
@@ -309,6 +315,7 @@ def main() -> int:
     parser.add_argument("--detail", default="low")
     parser.add_argument("--quant", default="none")
     parser.add_argument("--native", choices=["auto", "off"], default="auto")
+    parser.add_argument("--float32", action="store_true", help="on both sides, not bfloat16")
     parser.add_argument("--defaults", action="store_true")
     parser.add_argument("--steps", action="store_true")
     parser.add_argument("--random", action="store_true", help="the text model's weights, too")
