@@ -133,7 +133,7 @@ class Hiding:
 
     @property
     def most_elsewhere(self) -> float:
-        """Likewise with that other place hidden that matters most; 0 if none does."""
+        """Likewise with that other place hidden that matters most; 0 if none was."""
         return max((self.logprob - it.hidden for it in self.elsewhere), default=0.0)
 
     @property

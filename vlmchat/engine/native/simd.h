@@ -215,8 +215,8 @@ inline F exponential(F x) {
     return times_power(p, n);
 }
 
-// The 32 packed weights of a row, of which every fourth byte and its three neighbours are 64 bytes
-// apart. Written in one piece, as whoever loads them has to wait for pieces otherwise.
+// The 32 packed weights of a row, which lie four by four, 64 bytes apart. Written in one piece, as a
+// load of what was stored in several has to wait for all of them.
 inline void gather_bytes(const uint8_t* p, uint8_t* out) {
     const __m256i places = _mm256_setr_epi32(0, 16, 32, 48, 64, 80, 96, 112);
     const __m256i words = _mm256_i32gather_epi32(reinterpret_cast<const int*>(p), places, 4);
