@@ -172,8 +172,10 @@ def write(
     size: int,
     ink: Colour,
     anchor: str = "mm",
-) -> None:
+) -> tuple[float, float, float, float]:
     """Write a text that comes often: kept drawn, at whole pixels.
+
+    Returns the left, top, right and bottom of where it stands.
 
     Args:
         image: what is written on.
@@ -185,4 +187,6 @@ def write(
         anchor: which point of the text lies there, as Pillow names it.
     """
     mask, left, top = _word(path, size, text, anchor)
-    image.paste(ink, (round(at[0]) + left, round(at[1]) + top), mask)
+    x, y = round(at[0]) + left, round(at[1]) + top
+    image.paste(ink, (x, y), mask)
+    return x, y, x + mask.width, y + mask.height

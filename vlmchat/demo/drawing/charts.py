@@ -10,7 +10,7 @@ from random import Random
 from PIL import Image, ImageDraw
 
 from vlmchat.demo.drawing import canvas, sources
-from vlmchat.demo.drawing.facts import Chart, Drawing
+from vlmchat.demo.drawing.facts import BAR, Chart, Drawing, Mark
 
 CLEAR = 0.05
 QUARTERS = ("Q1", "Q2", "Q3", "Q4")
@@ -38,7 +38,8 @@ _INK: canvas.Colour = (30, 30, 34)
 def draw(random: Random, level: float) -> Drawing:
     """Return a chart: 3 or 4 bars of months with printed values at level 0, any at level 1."""
     chart = compose(random, level)
-    return Drawing(canvas.weathered(random, level * 0.5, _paint(random, level, chart)), chart)
+    image, marks = _paint(random, level, chart)
+    return Drawing(canvas.weathered(random, level * 0.5, image), chart, tuple(marks))
 
 
 def compose(random: Random, level: float) -> Chart:
@@ -75,7 +76,7 @@ def _values(random: Random, count: int, top: int, printed: bool) -> tuple[int, .
             return tuple(values)
 
 
-def _paint(random: Random, level: float, chart: Chart) -> Image.Image:
+def _paint(random: Random, level: float, chart: Chart) -> tuple[Image.Image, list[Mark]]:
     paper = canvas.shaken(random, (248, 248, 246), round(2 + 5 * level))
     image = Image.new("RGB", (canvas.SIDE, canvas.SIDE), paper)
     pen = ImageDraw.Draw(image)
@@ -84,19 +85,22 @@ def _paint(random: Random, level: float, chart: Chart) -> Image.Image:
     right = canvas.SIDE - 4 - random.randint(0, round(8 * level))
     floor = canvas.SIDE - 26 - random.randint(0, round(6 * level))
     ceiling = (44 if chart.title else 26) + random.randint(0, round(8 * level))
+    marks = []
     if chart.title:
-        canvas.write(image, ((left + right) / 2, 13), chart.title, path, 16, _INK)
+        box = canvas.write(image, ((left + right) / 2, 13), chart.title, path, 16, _INK)
+        marks.append(Mark(chart.title, box))
     grid = random.random() < 0.6
     for mark in range(0, chart.top + 1, chart.tick):
         y = round(floor - (floor - ceiling) * mark / chart.top)
         if grid:
             pen.line((left, y, right, y), fill=tuple(part - 34 for part in paper))
         pen.line((left - 3, y, left, y), fill=_INK)
-        canvas.write(image, (left - 5, y), str(mark), path, 12, _INK, "rm")
+        box = canvas.write(image, (left - 5, y), str(mark), path, 12, _INK, "rm")
+        marks.append(Mark(str(mark), box))
     pen.line((left, ceiling, left, floor), fill=_INK)
     pen.line((left, floor, right, floor), fill=_INK)
-    _bars(random, level, image, chart, path, (left, ceiling, right, floor))
-    return image
+    marks += _bars(random, level, image, chart, path, (left, ceiling, right, floor))
+    return image, marks
 
 
 def _first() -> str:
@@ -110,7 +114,7 @@ def _bars(
     chart: Chart,
     path: str,
     box: tuple[int, int, int, int],
-) -> None:
+) -> list[Mark]:
     """Draw the bars with labels and values into `box` (left, top, right, bottom)."""
     left, ceiling, right, floor = box
     step = (right - left) / len(chart.labels)
@@ -118,7 +122,7 @@ def _bars(
     size = round(canvas.between(random, level, (16, 16), (12, 16)))
     named = canvas.fitting_size(path, chart.labels, size, step - 2, 12)
     valued = round(canvas.between(random, level, (18, 18), (14, 18)))
-    pen = ImageDraw.Draw(image)
+    pen, marks = ImageDraw.Draw(image), []
     shade = {name: canvas.shaken(random, canvas.COLOURS[name], 8) for name in canvas.COLOURS}
     for place, (label, value) in enumerate(zip(chart.labels, chart.values, strict=True)):
         middle = left + step * (place + 0.5)
@@ -126,6 +130,10 @@ def _bars(
         half = step * share / 2
         bar = (round(middle - half), y, round(middle + half), floor - 1)
         pen.rectangle(bar, fill=shade[chart.colours[place]])
-        canvas.write(image, (middle, floor + 13), label, path, named, _INK)
+        marks.append(Mark(BAR, bar, place, chart.colours[place]))
+        below = canvas.write(image, (middle, floor + 13), label, path, named, _INK)
+        marks.append(Mark(label, below, place))
         if chart.printed:
-            canvas.write(image, (middle, y - 10), str(value), path, valued, _INK)
+            above = canvas.write(image, (middle, y - 10), str(value), path, valued, _INK)
+            marks.append(Mark(str(value), above, place))
+    return marks

@@ -13,7 +13,7 @@ from typing import Literal
 from PIL import Image
 
 from vlmchat.demo.drawing import charts, lettering, photos, questions, scenes, sequences, things
-from vlmchat.demo.drawing.facts import Asked, Drawing, Facts, Sequence
+from vlmchat.demo.drawing.facts import Asked, Drawing, Facts, Mark, Sequence
 
 __all__ = [
     "KINDS",
@@ -74,12 +74,14 @@ class Lesson:
         frames: they are frames of one film.
         facts: the truth about them.
         asked: one question or more.
+        marks: what stands where in a single picture, as far as it is known.
     """
 
     images: tuple[Image.Image, ...]
     frames: bool
     facts: Facts
     asked: tuple[Asked, ...]
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def lesson(kind: str, random: Random, level: float, split: Split = "train") -> L
             raise ValueError(f"{kind} is none of {', '.join(KINDS)}")
     asked = tuple(questions.ask(drawn.facts, random))
     if isinstance(drawn, Drawing):
-        return Lesson((drawn.image,), False, drawn.facts, asked)
+        return Lesson((drawn.image,), False, drawn.facts, asked, drawn.marks)
     return Lesson(drawn.images, drawn.frames, drawn.facts, asked)
 
 

@@ -8,6 +8,8 @@ COLUMNS = ("left", "center", "right")
 """The thirds of a picture from left to right."""
 ROWS = ("top", "middle", "bottom")
 """The thirds of a picture from top to bottom."""
+BAR = "bar"
+"""What the mark of a chart's bar says."""
 FORMS = ("round", "straight", "soft")
 """What stands out in a photograph: round things, straight edges, areas without edges."""
 
@@ -164,16 +166,35 @@ Facts = Picture | Pair | Clip
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """What stands at one place of a picture: a shape, a character, a word, a number or a bar.
+
+    Attributes:
+        says: a shape's name, the character, word or number itself, or `BAR`.
+        box: left, top, right and bottom, pixels.
+        order: its number among its like, as they are read, from 0; -1 where that says nothing.
+        colour: of a shape or a bar, a key of `pictures.COLOURS`; else empty.
+    """
+
+    says: str
+    box: tuple[float, float, float, float]
+    order: int = -1
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """A picture with what it shows.
 
     Attributes:
         image: RGB, `canvas.SIDE` × `canvas.SIDE` pixels.
         facts: the truth about it.
+        marks: what stands where, as far as it is known; later ones lie over earlier ones.
     """
 
     image: Image.Image
     facts: Picture
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

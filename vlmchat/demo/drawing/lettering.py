@@ -12,13 +12,14 @@ from random import Random
 from PIL import ImageDraw
 
 from vlmchat.demo.drawing import canvas, sources
-from vlmchat.demo.drawing.facts import Drawing, Lettering
+from vlmchat.demo.drawing.facts import Drawing, Lettering, Mark
 
 MOST = 16
 """Characters of a text at most."""
 _HELD_OUT = 12
 _SHORT = 5
 _DARK = 0.3  # of the texts at level 1 are light on dark
+_TALL = 0.4  # half the height that letters fill, of the font's
 _LEAST = 24  # height of the font at level 1, pixels
 
 
@@ -63,9 +64,33 @@ def draw(random: Random, level: float, *, evaluation: bool = False) -> Drawing:
     x = 6 + free_x * _off_centre(random, level)
     y = 6 + height / 2 + free_y * _off_centre(random, level)
     pen = ImageDraw.Draw(image)
+    marks: list[Mark] = []
     for number, line in enumerate(lines):
-        pen.text((x, y + number * height), line, font=font, fill=ink, anchor="lm")
-    return Drawing(canvas.weathered(random, level, image), Lettering(text))
+        at = (x, y + number * height)
+        pen.text(at, line, font=font, fill=ink, anchor="lm")
+        marks += _letters(line, at, font, size, len(" ".join(lines[:number])) + (number > 0))
+    return Drawing(canvas.weathered(random, level, image), Lettering(text), tuple(marks))
+
+
+def _letters(
+    line: str, at: tuple[float, float], font: canvas.AnyFont, size: int, first: int
+) -> list[Mark]:
+    """Return where the letters of a line are, numbered from `first` on.
+
+    Args:
+        line: without a line break.
+        at: its left end, in the middle of its height, pixels.
+        font: it is written in.
+        size: of the font, pixels.
+        first: number of its first letter in the whole text.
+    """
+    edges = [at[0] + font.getlength(line[:end]) for end in range(len(line) + 1)]
+    high, low = at[1] - _TALL * size, at[1] + _TALL * size
+    return [
+        Mark(letter, (edges[place], high, edges[place + 1], low), first + place)
+        for place, letter in enumerate(line)
+        if letter != " "
+    ]
 
 
 def compose(random: Random, level: float, evaluation: bool) -> str:

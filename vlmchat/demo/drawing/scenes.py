@@ -11,7 +11,7 @@ from random import Random
 from PIL import Image
 
 from vlmchat.demo.drawing import canvas
-from vlmchat.demo.drawing.facts import Drawing, Placed, Scene
+from vlmchat.demo.drawing.facts import Drawing, Mark, Placed, Scene
 
 FIELD = canvas.SIDE / 3
 MARGIN = 10.0
@@ -19,6 +19,7 @@ MOST = 6
 _REACH = 1.12  # a turned shape's extent, in radii
 _GAP = 3.0  # free pixels between two shapes, and to the picture's edge
 _TRIES = 8
+_FILLED = 0.8  # half the side of a square that a shape fills most of, in radii
 
 
 def draw(random: Random, level: float) -> Drawing:
@@ -27,7 +28,7 @@ def draw(random: Random, level: float) -> Drawing:
     if random.random() < 0.04 * level:
         count = 0
     scene, background = compose(random, level, count)
-    return Drawing(paint(random, level, scene, background), scene)
+    return Drawing(paint(random, level, scene, background), scene, marks(scene))
 
 
 def compose(random: Random, level: float, count: int) -> tuple[Scene, canvas.Colour]:
@@ -85,6 +86,16 @@ def _centre(random: Random, third: int, radius: float) -> float:
 def ordered(objects: list[Placed]) -> tuple[Placed, ...]:
     """Return shapes by column from the left, within a column by row from the top."""
     return tuple(sorted(objects, key=lambda one: (one.column, one.row)))
+
+
+def marks(scene: Scene) -> tuple[Mark, ...]:
+    """Return where the shapes of a scene are."""
+    found = []
+    for order, one in enumerate(scene.objects):
+        half = one.radius * _FILLED
+        box = (one.x - half, one.y - half, one.x + half, one.y + half)
+        found.append(Mark(one.shape, box, order, one.colour))
+    return tuple(found)
 
 
 def paint(random: Random, level: float, scene: Scene, background: canvas.Colour) -> Image.Image:

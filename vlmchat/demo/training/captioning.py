@@ -5,7 +5,7 @@ from random import Random
 
 import torch
 
-from vlmchat.demo.training import numerics, pictures
+from vlmchat.demo.training import marks, numerics, pictures
 from vlmchat.demo.training.pictures import Batch
 from vlmchat.demo.training.reports import Report
 from vlmchat.demo.training.settings import SINGLES, Settings
@@ -34,6 +34,7 @@ class SlotTrainer:
         self._device = torch.device(settings.run.device)
         self._captions = Captions(words, texts(), tower.shape.tokens)
         self._loss = SlotLoss(words, self._captions.vocabulary, settings.slots).to(self._device)
+        self._beside = marks.MarkLoss(settings.marks)
         forward = self._forward
         self._run = torch.compile(forward, dynamic=False) if settings.run.compile else forward
 
@@ -48,12 +49,18 @@ class SlotTrainer:
             levels: how hard each is.
         """
         count, augment = self._settings.slots.batch, self._settings.augment
-        batch = pictures.batch(random, count, weights, levels, augment)
+        ahead = self._settings.curriculum.ahead
+        batch = pictures.batch(random, count, weights, levels, augment, ahead)
         gain, lift = pictures.light(random, count, augment)
         targets = self._captions(batch.captions)
-        loss, right = self._run(*self._moved(batch, targets), *self._placed(gain, lift))
-        torch.autograd.backward(loss)
-        return self._report(batch, targets, right, float(loss.detach()))
+        classes = marks.wanted(self._tower.shape, batch.marks, batch.offsets)
+        loss, beside, right = self._run(
+            *self._moved(batch, targets), *self._placed(gain, lift, classes)
+        )
+        torch.autograd.backward(loss + beside)
+        report = self._report(batch, targets, right, float(loss.detach()))
+        report.losses["marks"] = float(beside.detach())
+        return report
 
     @torch.no_grad()
     def measure(self, worker: int, workers: int) -> Report:
@@ -66,7 +73,9 @@ class SlotTrainer:
                 count = min(size, self._settings.run.held_out - first)
                 batch = pictures.held_out(kind, count, first)
                 targets = self._captions(batch.captions)
-                loss, right = self._forward(*self._moved(batch, targets))
+                pixels, *rest = self._moved(batch, targets)
+                with numerics.products(self._settings.run):
+                    loss, right = self._loss(self._tower(pixels), *rest)
                 losses.append(float(loss))
                 part = self._report(batch, targets, right, 0.0)
                 report.images += part.images
@@ -79,13 +88,15 @@ class SlotTrainer:
         pixels: torch.Tensor,
         tokens: torch.Tensor,
         weights: torch.Tensor,
-        gain: torch.Tensor | None = None,
-        lift: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        gain: torch.Tensor,
+        lift: torch.Tensor,
+        classes: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         with numerics.products(self._settings.run):
-            made = self._tower(pixels, gain, lift)
-            found: tuple[torch.Tensor, torch.Tensor] = self._loss(made, tokens, weights)
-        return found
+            made, said = self._tower.asked(pixels, gain, lift, self._settings.marks.layers)
+            loss, right = self._loss(made, tokens, weights)
+            beside = self._beside(said, classes)
+        return loss, beside, right
 
     def _moved(self, batch: Batch, targets: Targets) -> tuple[torch.Tensor, ...]:
         return self._placed(batch.pixels, targets.tokens, targets.weights)
@@ -97,8 +108,8 @@ class SlotTrainer:
         report = Report({"loss": loss}, images=len(batch.kinds))
         good = right.cpu() & targets.filled
         shares = good.sum(1) / targets.filled.sum(1).clamp(min=1)
-        for kind, share in zip(batch.kinds, shares.tolist(), strict=True):
-            score = report.score(kind)
+        for kind, ahead, share in zip(batch.kinds, batch.ahead, shares.tolist(), strict=True):
+            score = report.score(f"{kind}/ahead" if ahead else kind)
             score.count += 1
             score.right += share
             score.whole += share == 1.0

@@ -12,6 +12,7 @@ from PIL import Image
 from vlmchat.demo.drawing import examples
 from vlmchat.demo.drawing.captions import Slot, captions
 from vlmchat.demo.drawing.examples import Lesson
+from vlmchat.demo.drawing.facts import Mark
 from vlmchat.demo.training.settings import Augment
 
 Pixels: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
@@ -28,11 +29,17 @@ class Batch:
         pixels: (pictures, side, side, 3), uint8.
         captions: one a picture.
         kinds: one a picture.
+        marks: what stands where, of each picture.
+        offsets: how far down and to the right each was moved, pixels.
+        ahead: whether each was drawn harder than the level of its kind.
     """
 
     pixels: torch.Tensor
     captions: list[list[Slot]]
     kinds: list[str]
+    marks: list[tuple[Mark, ...]]
+    offsets: list[tuple[int, int]]
+    ahead: list[bool]
 
 
 def chosen(random: Random, weights: Mapping[str, float], count: int) -> list[str]:
@@ -46,6 +53,7 @@ def batch(
     weights: Mapping[str, float],
     levels: Mapping[str, float],
     augment: Augment,
+    ahead: float = 0.0,
 ) -> Batch:
     """Return pictures of several kinds.
 
@@ -55,11 +63,17 @@ def batch(
         weights: how often each kind is drawn.
         levels: how hard each is.
         augment: how far pictures are moved.
+        ahead: share of them that is drawn harder than that.
     """
     kinds = chosen(random, weights, count)
-    lessons = [examples.lesson(kind, random, levels[kind]) for kind in kinds]
-    arrays = [moved(pixels(one.images[0]), offset(random, augment.shift)) for one in lessons]
-    return Batch(torch.from_numpy(np.stack(arrays)), _captions(lessons), kinds)
+    harder = [random.random() < ahead and levels[kind] < 1 for kind in kinds]
+    lessons = [
+        examples.lesson(kind, random, random.uniform(levels[kind], 1) if more else levels[kind])
+        for kind, more in zip(kinds, harder, strict=True)
+    ]
+    offsets = [offset(random, augment.shift) for _ in lessons]
+    arrays = [moved(pixels(one.images[0]), by) for one, by in zip(lessons, offsets, strict=True)]
+    return _batch(arrays, lessons, kinds, offsets, harder)
 
 
 def kept_lesson(kind: str, index: int) -> Lesson:
@@ -71,11 +85,19 @@ def held_out(kind: str, count: int, first: int = 0) -> Batch:
     """Return pictures of one kind at their hardest: always the same, never trained on."""
     lessons = [kept_lesson(kind, index) for index in range(first, first + count)]
     arrays = [pixels(one.images[0]) for one in lessons]
-    return Batch(torch.from_numpy(np.stack(arrays)), _captions(lessons), [kind] * count)
+    return _batch(arrays, lessons, [kind] * count, [(0, 0)] * count, [False] * count)
 
 
-def _captions(lessons: Sequence[Lesson]) -> list[list[Slot]]:
-    return [captions(one.facts)[0] for one in lessons]
+def _batch(
+    arrays: Sequence[Pixels],
+    lessons: Sequence[Lesson],
+    kinds: list[str],
+    offsets: list[tuple[int, int]],
+    ahead: list[bool],
+) -> Batch:
+    said = [captions(one.facts)[0] for one in lessons]
+    marks = [one.marks for one in lessons]
+    return Batch(torch.from_numpy(np.stack(arrays)), said, kinds, marks, offsets, ahead)
 
 
 def pixels(image: Image.Image) -> Pixels:

@@ -46,6 +46,7 @@ class Optimizer:
     betas: tuple[float, float]
     clip: float
     warmup_steps: int
+    steady_steps: int
     floor: float
     second_phase: float
 
@@ -57,6 +58,15 @@ class Slots:
     batch: int
     scale: float
     distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What patches are asked in phase 1; see the file."""
+
+    weight: float
+    blank: float
+    layers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class Curriculum:
     answers_seen: int
     memory: float
     least: float
+    ahead: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,7 @@ class Settings:
     run: Run
     optimizer: Optimizer
     slots: Slots
+    marks: Marks
     augment: Augment
     language: Language
     curriculum: Curriculum

@@ -11,7 +11,16 @@ from typing import TypeAlias
 
 import torch
 
-from vlmchat.demo.training import exporting, loop, numerics, pictures, processes, state, warm
+from vlmchat.demo.training import (
+    exporting,
+    loop,
+    marks,
+    numerics,
+    pictures,
+    processes,
+    state,
+    warm,
+)
 from vlmchat.demo.training.captioning import SlotTrainer
 from vlmchat.demo.training.curriculum import Ladder
 from vlmchat.demo.training.language import LanguageTrainer
@@ -74,7 +83,7 @@ def train(plan: Plan) -> None:
         with _listening() as stopped:
             work(processes.alone(), plan, stopped, begun)
         return
-    numbers = sum(parameter.numel() for parameter in Tower(settings.tower).parameters())
+    numbers = sum(parameter.numel() for parameter in begun[0].parameters())
     link, others = processes.together(workers, numbers, work, (plan,))
     try:
         with _listening() as stopped:
@@ -140,6 +149,7 @@ def _leader(plan: Plan, kinds: tuple[str, ...], at: State, stopped: Callable[[],
     ladder.restore(at.ladder)
     schedule = Schedule(
         settings.optimizer.warmup_steps,
+        settings.optimizer.steady_steps,
         seconds if seconds > 0 else math.inf,
         plan.cooldown * 60,
         settings.optimizer.floor,
@@ -176,18 +186,27 @@ def beginning(plan: Plan) -> Begun:
                 f"{own.name} is of a tower of another shape than the settings': give the settings "
                 "that it began with, or another folder."
             )
-        return found.made(), found.state, found.optimizer
+        return _asked(found.made(), plan), found.state, found.optimizer
     torch.manual_seed(plan.settings.run.seed)
     source = plan.source or (state.path(plan.work, 1) if plan.phase == 2 else None)
     if source is None:
-        return fresh(shape), State(plan.phase), {}
+        return _asked(fresh(shape), plan), State(plan.phase), {}
     if not source.exists():
         raise UsageError(
             f"Phase 2 goes on from phase 1, and there is no {source.name}: run phase 1 first, or "
             "name weights with --from."
         )
     tower = exporting.load(source)
-    return warm.resampled(tower, shape), State(plan.phase), {}
+    tower.aside = None
+    return _asked(warm.resampled(tower, shape), plan), State(plan.phase), {}
+
+
+def _asked(tower: Tower, plan: Plan) -> Tower:
+    """Return the tower, in phase 1 with the layer beside that asks patches, else without."""
+    wanted = marks.CLASSES if plan.phase == 1 else 0
+    if wanted != (tower.aside.out_features if tower.aside else 0):
+        tower.aside = torch.nn.Linear(tower.shape.hidden, wanted) if wanted else None
+    return tower
 
 
 def _awaiting(plan: Plan) -> Begun:
@@ -195,7 +214,7 @@ def _awaiting(plan: Plan) -> Begun:
     own = state.path(plan.work, plan.phase)
     if own.exists():
         return beginning(plan)
-    return Tower(plan.settings.tower), State(plan.phase), {}
+    return _asked(Tower(plan.settings.tower), plan), State(plan.phase), {}
 
 
 def fresh(shape: Shape) -> Tower:

@@ -59,8 +59,8 @@ class Checkpoint:
     optimizer: dict[str, torch.Tensor]
 
     def made(self) -> Tower:
-        """Return the tower."""
-        tower = Tower(self.shape)
+        """Return the tower, with the layer beside it if it had one."""
+        tower = Tower(self.shape, len(self.tower.get("aside.bias", ())))
         tower.load_state_dict(self.tower)
         return tower
 

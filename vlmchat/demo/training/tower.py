@@ -160,13 +160,18 @@ class Tower(nn.Module):
 
     Args:
         shape: how large.
+        classes: outputs of a layer beside, which asks patches in training; 0 without one.
+
+    Attributes:
+        aside: that layer; no part of what is exported.
     """
 
     order: torch.Tensor
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, classes: int = 0) -> None:
         super().__init__()
         self.shape = shape
+        self.aside = nn.Linear(shape.hidden, classes) if classes else None
         flat = 3 * shape.patch**2
         self.patch = nn.Linear(flat, shape.hidden)
         nn.init.normal_(self.patch.weight, std=0.42 / math.sqrt(flat))
@@ -209,12 +214,46 @@ class Tower(nn.Module):
         Returns:
             (pictures, tokens, width of the text model).
         """
+        return self._tokens(self._through(self._begun(pixels, gain, lift), 0))
+
+    def asked(
+        self,
+        pixels: torch.Tensor,
+        gain: torch.Tensor | None,
+        lift: torch.Tensor | None,
+        layers: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the image tokens, and what patches say after some layers.
+
+        Args:
+            pixels: as of `forward`.
+            gain: the same.
+            lift: the same.
+            layers: after so many.
+
+        Returns:
+            The tokens, and (pictures, patches, classes).
+        """
+        assert self.aside is not None
+        hidden = self._through(self._begun(pixels, gain, lift), 0, layers)
+        said: torch.Tensor = self.aside(F.layer_norm(hidden, hidden.shape[-1:]))
+        return self._tokens(self._through(hidden, layers)), said
+
+    def _begun(
+        self, pixels: torch.Tensor, gain: torch.Tensor | None, lift: torch.Tensor | None
+    ) -> torch.Tensor:
         flat = self.patches(pixels).to(self.places.dtype) / 127.5 - 1.0
         if gain is not None and lift is not None:
             flat = (flat * gain + lift).clamp(-1.0, 1.0)
-        hidden = self.patch(flat) + self.places[self.order]
-        for block in self.blocks:
+        hidden: torch.Tensor = self.patch(flat) + self.places[self.order]
+        return hidden
+
+    def _through(self, hidden: torch.Tensor, first: int, end: int | None = None) -> torch.Tensor:
+        for block in self.blocks[first:end]:
             hidden = block(hidden)
+        return hidden
+
+    def _tokens(self, hidden: torch.Tensor) -> torch.Tensor:
         tokens: torch.Tensor = self.projection(self.squares(self.norm(hidden)))
         return tokens
 
