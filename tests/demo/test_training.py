@@ -89,6 +89,9 @@ def test_rates_rise_stay_and_sink_at_the_end() -> None:
     assert endless.factor(0, 0) == pytest.approx(0.1)
     assert endless.factor(9, 5) == endless.factor(10**6, 10**6) == 1.0
     assert not endless.over(10**9, 10**9)
+    sinking = Schedule(10, 100)
+    assert sinking.factor(99, 0) == 1.0
+    assert sinking.factor(399, 0) == pytest.approx(0.5)
     assert Schedule(10, steps=7).over(7, 0)
     assert not Schedule(10, steps=7).over(6, 10**9)
     ending = Schedule(10, seconds=100, cooldown=20, floor=0.1)

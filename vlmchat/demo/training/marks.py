@@ -6,6 +6,7 @@ asked, by a linear layer that is thrown away after training (dense labels of tok
 of the picture: LV-ViT, arXiv:2104.10858).
 """
 
+import math
 import string
 from collections.abc import Sequence
 
@@ -77,7 +78,7 @@ def wanted(
 
 def _patches(low: float, high: float, size: int, grid: int) -> slice:
     """Return the patches of a row whose centres lie between two places, one at the least."""
-    first, end = round(low / size), round(high / size)
+    first, end = (math.ceil(edge / size - 0.5) for edge in (low, high))
     if end <= first:
         first = int((low + high) / 2 // size)
         end = first + 1

@@ -171,7 +171,6 @@ class Tower(nn.Module):
     def __init__(self, shape: Shape, classes: int = 0) -> None:
         super().__init__()
         self.shape = shape
-        self.aside = nn.Linear(shape.hidden, classes) if classes else None
         flat = 3 * shape.patch**2
         self.patch = nn.Linear(flat, shape.hidden)
         nn.init.normal_(self.patch.weight, std=0.42 / math.sqrt(flat))
@@ -183,6 +182,8 @@ class Tower(nn.Module):
         self.projection = nn.Linear(joined, shape.width, bias=False)
         nn.init.normal_(self.projection.weight, std=0.1 / math.sqrt(joined))
         self.register_buffer("order", positions(shape.grid), persistent=False)
+        # Last, where it stands too when it is put there later: the gradients' norm is a sum in order.
+        self.aside = nn.Linear(shape.hidden, classes) if classes else None
 
     def patches(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return pixels cut into patches.

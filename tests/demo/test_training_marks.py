@@ -1,0 +1,121 @@
+"""What patches are asked beside the captions."""
+
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+
+from vlmchat.demo.drawing import canvas, examples
+from vlmchat.demo.drawing.examples import Lesson
+from vlmchat.demo.drawing.facts import BAR, Chart, Lettering, Mark, Scene
+from vlmchat.demo.training import marks, pictures
+from vlmchat.demo.training.settings import load
+from vlmchat.demo.training.tower import Shape, Tower
+
+SHAPE = Shape()
+GRID = (SHAPE.grid, SHAPE.grid)
+
+
+def lessons(kind: str, count: int = 40) -> list[Lesson]:
+    return [examples.lesson(kind, Random(f"{kind} {number}"), 1.0) for number in range(count)]
+
+
+def ink(lesson: Lesson, mark: Mark) -> float:
+    """Return how much the pixels in a mark's box differ."""
+    left, top, right, bottom = (round(edge) for edge in mark.box)
+    pixels = np.asarray(lesson.images[0].convert("L"), float)
+    return float(pixels[max(0, top) : bottom + 1, max(0, left) : right + 1].std())
+
+
+@pytest.mark.parametrize("kind", ["scene", "chart", "lettering"])
+def test_marks_lie_in_the_picture_and_can_be_said(kind: str) -> None:
+    for lesson in lessons(kind):
+        for mark in lesson.marks:
+            assert mark.says in marks.FORMS[1:]
+            assert -8 <= mark.box[0] < mark.box[2] <= canvas.SIDE + 8
+            assert -8 <= mark.box[1] < mark.box[3] <= canvas.SIDE + 8
+
+
+def test_letters_are_marked_in_their_order_where_there_is_ink() -> None:
+    for lesson in lessons("lettering"):
+        assert isinstance(lesson.facts, Lettering)
+        text = lesson.facts.text
+        for mark in lesson.marks:
+            assert text[mark.order] == mark.says
+            assert ink(lesson, mark) > 15
+        assert len(lesson.marks) == len(text.replace(" ", ""))
+
+
+def test_bars_labels_and_printed_values_are_marked() -> None:
+    for lesson in lessons("chart"):
+        chart = lesson.facts
+        assert isinstance(chart, Chart)
+        said = {(mark.says, mark.order) for mark in lesson.marks}
+        for place, (label, value) in enumerate(zip(chart.labels, chart.values, strict=True)):
+            assert {(label, place), (BAR, place)} <= said
+            assert ((str(value), place) in said) == chart.printed
+        assert ("0", -1) in said  # the axis begins with it
+
+
+def test_patches_of_a_shape_say_its_name_number_and_colour() -> None:
+    for lesson in lessons("scene"):
+        assert isinstance(lesson.facts, Scene)
+        told = marks.wanted(SHAPE, [lesson.marks], [(0, 0)])[0].view(*GRID, 3)
+        for order, one in enumerate(lesson.facts.objects):
+            form, number, colour = told[int(one.y) // 16, int(one.x) // 16].tolist()
+            assert marks.FORMS[form] == one.shape
+            assert number == order
+            assert marks.COLOURS[colour] == one.colour
+        if not lesson.facts.objects:
+            assert (told[..., 0] == -100).all()
+
+
+def test_a_mark_moves_with_its_picture_and_a_narrow_one_has_a_patch() -> None:
+    narrow = Mark("i", (35, 40, 38, 60), 2)
+    still = marks.wanted(SHAPE, [[narrow]], [(0, 0)])[0].view(*GRID, 3)
+    moved = marks.wanted(SHAPE, [[narrow]], [(16, 32)])[0].view(*GRID, 3)
+    there = marks.FORMS.index("i")
+    assert (still[..., 0] == there).nonzero().tolist() == [[2, 2], [3, 2]]
+    assert (moved[..., 0] == there).nonzero().tolist() == [[3, 4], [4, 4]]
+    assert (still[..., 0] == 0).sum() == SHAPE.grid**2 - 2
+    assert still[2, 2].tolist() == [there, 2, -100]  # no colour
+
+
+def test_nothing_is_asked_where_nothing_is_known() -> None:
+    told = marks.wanted(SHAPE, [(), [Mark("not said", (0, 0, 16, 16))]], [(0, 0), (0, 0)])
+    assert (told[0] == -100).all()
+    assert told[1, 0].tolist() == [-100, -100, -100]
+
+
+def test_the_loss_is_least_where_all_is_right_and_finite_where_nothing_is_asked() -> None:
+    batch = pictures.held_out("lettering", 2)
+    classes = marks.wanted(SHAPE, batch.marks, batch.offsets)
+    loss = marks.MarkLoss(load().marks)
+    said = torch.zeros(2, SHAPE.grid**2, marks.CLASSES)
+    unknowing = float(loss(said, classes))
+    for part, first in ((0, 0), (1, len(marks.FORMS))):
+        known = classes[..., part] >= 0
+        right = torch.nn.functional.one_hot(classes[..., part].clamp(min=0), marks.CLASSES - first)
+        said[..., first:] += 20.0 * right * known[..., None]
+    assert float(loss(said, classes)) < 0.01
+    assert unknowing > 1
+    assert float(loss(said, torch.full_like(classes, -100))) == 0
+
+
+def test_what_is_asked_aside_changes_no_image_token() -> None:
+    torch.manual_seed(0)
+    tower = Tower(Shape(layers=3), marks.CLASSES)
+    pixels = pictures.held_out("chart", 1).pixels
+    tokens, said = tower.asked(pixels, None, None, 2)
+    assert torch.equal(tokens, tower(pixels))
+    assert said.shape == (1, SHAPE.grid**2, marks.CLASSES)
+
+
+def test_some_pictures_are_drawn_ahead_of_their_level() -> None:
+    weights, levels = {"scene": 0.5, "photo": 0.5}, {"scene": 0.0, "photo": 1.0}
+    augment = load().augment
+    batch = pictures.batch(Random(4), 60, weights, levels, augment, 0.5)
+    ahead = [it for it, kind in zip(batch.ahead, batch.kinds, strict=True) if kind == "scene"]
+    assert 0 < sum(ahead) < len(ahead)
+    assert not any(it for it, kind in zip(batch.ahead, batch.kinds, strict=True) if kind == "photo")
