@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
@@ -198,7 +198,16 @@ def beginning(plan: Plan) -> Begun:
         )
     tower = exporting.load(source)
     tower.aside = None
-    return _asked(warm.resampled(tower, shape), plan), State(plan.phase), {}
+    levels = _levels(source) if plan.phase == 2 else {}
+    return _asked(warm.resampled(tower, shape), plan), State(plan.phase, ladder=levels), {}
+
+
+def _levels(source: Path) -> dict[str, Any]:
+    """Return a ladder on the levels that phase 1 has reached; of a folder, which has none, {}."""
+    if source.is_dir():
+        return {}
+    reached = state.read(source).state.ladder
+    return {kind: [level, 0.0, 0, 0] for kind, (level, *_) in reached.items()}
 
 
 def _asked(tower: Tower, plan: Plan) -> Tower:

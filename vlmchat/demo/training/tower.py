@@ -182,7 +182,7 @@ class Tower(nn.Module):
         self.projection = nn.Linear(joined, shape.width, bias=False)
         nn.init.normal_(self.projection.weight, std=0.1 / math.sqrt(joined))
         self.register_buffer("order", positions(shape.grid), persistent=False)
-        # Last, where it stands too when it is put there later: the gradients' norm is a sum in order.
+        # Last, as when it is put there later: the gradients' norm is a sum in this order.
         self.aside = nn.Linear(shape.hidden, classes) if classes else None
 
     def patches(self, pixels: torch.Tensor) -> torch.Tensor:
