@@ -62,6 +62,8 @@ class FrozenText:
         beginning: tokens that all prompts begin with.
         device: where it runs.
         dtype: what it computes in.
+        compiled: whether what happens to each token alone is compiled. Attention is not: with it
+            that takes longer, as rows differ in length.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class FrozenText:
         beginning: Sequence[int],
         device: torch.device,
         dtype: torch.dtype,
+        *,
+        compiled: bool = False,
     ) -> None:
         text = words.config["text_config"]
         heads, width = int(text["num_attention_heads"]), int(text["hidden_size"])
@@ -85,7 +89,11 @@ class FrozenText:
         theta = float(text["rope_parameters"]["rope_theta"])
         self._waves = 1.0 / theta ** (torch.arange(0, head, 2, device=device) / head)
         self._beginning = list(beginning)
+        self._before, self._after = _before, _after
         self._kept = self._read_beginning()
+        if compiled:
+            self._before = torch.compile(_before, dynamic=True)
+            self._after = torch.compile(_after, dynamic=True)
 
     def _layer(self, words: Words, number: int) -> _Layer:
         place = f"{TEXT}layers.{number}."
@@ -139,9 +147,9 @@ class FrozenText:
         turn = torch.cat([angles, angles], -1)[:, None]
         cosine, sine = turn.cos().to(self._dtype), turn.sin().to(self._dtype)
         lengths = [len(row.places) for row in rows]
-        masks = [row.seen for row in rows]
+        masks = [_mask(row.seen, self._dtype) for row in rows]
         for number, layer in enumerate(self._layers):
-            queries, keys, values = _before(
+            queries, keys, values = self._before(
                 hidden, layer.norm1, layer.qkv, cosine, sine, self._sizes
             )
             seen = []
@@ -154,7 +162,7 @@ class FrozenText:
                     before = self._kept[number]
                     both = (torch.cat([before[0], key], 1), torch.cat([before[1], value], 1))
                 seen.append(_attended(query, *both, mask))
-            hidden = _after(
+            hidden = self._after(
                 hidden,
                 torch.cat(seen),
                 layer.out,
@@ -164,6 +172,13 @@ class FrozenText:
                 self._sizes.eps,
             )
         return hidden
+
+
+def _mask(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return what is added to scores: 0 where a token sees another, else minus infinity."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(
+        ~seen, float("-inf")
+    )
 
 
 def _normed(hidden: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
@@ -203,15 +218,14 @@ def _attended(
         queries: (heads, tokens, head).
         keys: (shared heads, tokens of beginning and row, head).
         values: the same.
-        mask: (tokens, tokens of beginning and row), bool.
+        mask: (tokens, tokens of beginning and row), 0 where one sees another, else minus infinity.
     """
     heads, tokens, head = queries.shape
     shared = len(keys)
     # Queries of heads that share keys lie one behind the other, so that keys are not repeated.
     grouped = (queries * head**-0.5).reshape(shared, -1, head)
     scores = (grouped @ keys.mT).view(shared, heads // shared, tokens, -1)
-    scores = scores.masked_fill(~mask, float("-inf"))
-    weights = scores.softmax(-1, dtype=torch.float32).to(values.dtype)
+    weights = (scores + mask).softmax(-1)
     found: torch.Tensor = weights.view(shared, -1, keys.shape[1]) @ values
     return found.view(heads, tokens, head).transpose(0, 1).reshape(tokens, heads * head)
 

@@ -48,9 +48,10 @@ class LanguageTrainer:
         self._captions = Captions(words, texts(), tower.shape.tokens)
         self._slots = SlotLoss(words, self._captions.vocabulary, settings.slots).to(self._device)
         self._tower = tower
-        # The text model's large products gain nothing by being compiled.
         self._run = torch.compile(tower, dynamic=False) if settings.run.compile else tower
-        self._text = FrozenText(words, self._prompts.beginning, self._device, dtype)
+        self._text = FrozenText(
+            *(words, self._prompts.beginning, self._device, dtype), compiled=settings.run.compile
+        )
 
     def step(
         self, random: Random, weights: Mapping[str, float], levels: Mapping[str, float]
