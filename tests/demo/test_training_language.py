@@ -105,14 +105,19 @@ def test_fewer_questions_are_chosen_than_there_are(small: Path) -> None:
     assert chosen == {"colour", "count", "premise"}
 
 
-def test_answers_are_the_librarys_and_no_weight_moves(small: Path) -> None:
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.timeout(300)])]
+)
+def test_answers_are_the_librarys_and_no_weight_moves(small: Path, compiled: bool) -> None:
     """Each branch has the logits that it has alone in the library's model."""
     from transformers import SmolVLMForConditionalGeneration
 
     model: Any = SmolVLMForConditionalGeneration.from_pretrained(small).eval().float()
     words = Words(small)
     prompts = Prompts(words, PLACES)
-    text = FrozenText(words, prompts.beginning, torch.device("cpu"), torch.float32)
+    text = FrozenText(
+        words, prompts.beginning, torch.device("cpu"), torch.float32, compiled=compiled
+    )
     rows = [prompts.write(lesson(count), Random(count), 3) for count in (1, 2)]
     generator = torch.Generator().manual_seed(1)
     seen = torch.randn(3 * PLACES, SMALL.width, generator=generator, requires_grad=True)

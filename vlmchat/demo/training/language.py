@@ -120,6 +120,8 @@ class LanguageTrainer:
         while not found:
             for kind in pictures.chosen(random, weights, own.lessons):
                 lesson = self._asked(examples.lesson(kind, random, levels[kind]))
+                if random.random() >= own.premises:
+                    lesson = _without_premises(lesson)
                 if lesson.asked and len(lesson.images) <= room:
                     room -= len(lesson.images)
                     found.append((kind, lesson))
@@ -165,6 +167,12 @@ class LanguageTrainer:
         loss = F.cross_entropy(logits, tokens)
         right = (logits.detach().argmax(-1) == tokens).tolist()
         return loss, _report(float(loss.detach()), kinds, prompts, right)
+
+
+def _without_premises(lesson: Lesson) -> Lesson:
+    """Return a lesson that does not ask for what there is not, where it asks anything else."""
+    rest = tuple(one for one in lesson.asked if one.task != "premise")
+    return replace(lesson, asked=rest) if rest else lesson
 
 
 def _report(

@@ -86,6 +86,7 @@ class Language:
     images: int
     lessons: int
     questions: int
+    premises: float
     slots_only: int
     slots_weight: float
 
