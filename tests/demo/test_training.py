@@ -104,18 +104,22 @@ def test_rates_rise_stay_and_sink_at_the_end() -> None:
 def test_a_level_rises_when_it_is_learned_and_learned_kinds_are_drawn_less() -> None:
     ladder = Ladder(("scene", "chart"), load().curriculum, bar=0.9, least_seen=50)
     for _ in range(49):
-        ladder.saw("scene", 1.0, 1)
+        ladder.saw("scene", 1.0, 1, 1)
     assert ladder.level("scene") == 0
-    ladder.saw("scene", 1.0, 1)
+    ladder.saw("scene", 1.0, 1, 1)
     assert ladder.level("scene") == pytest.approx(0.05)
     assert ladder.kinds["scene"].seen == 0
     weights = ladder.weights()
     assert sum(weights.values()) == pytest.approx(1)
     assert weights["chart"] > weights["scene"] > 0.1
     for _ in range(2000):
-        ladder.saw("scene", 1.0, 1)
+        ladder.saw("scene", 1.0, 1, 1)
     assert ladder.level("scene") == 1.0
     assert ladder.level("chart") == 0
+    before = ladder.weights()
+    for _ in range(2000):  # nearly right, but never wholly
+        ladder.saw("chart", 0.8, 0, 1)
+    assert ladder.weights()["chart"] == pytest.approx(before["chart"])
     other = Ladder(("scene", "clip"), load().curriculum, bar=0.9, least_seen=50)
     other.restore(json.loads(json.dumps(ladder.plain())))
     assert other.level("scene") == 1.0

@@ -1,7 +1,8 @@
 """What is drawn next: how hard, and how often each kind, by what has been learned so far.
 
 Every kind of picture or question has a level from 0 to 1, which widens what its generator draws.
-It rises when the running accuracy on it passes a bar; what is not learned yet is drawn more often.
+It rises when the running accuracy on it passes a bar; what is seldom wholly right yet is drawn more
+often.
 """
 
 from collections.abc import Iterable
@@ -18,12 +19,14 @@ class Progress:
     Attributes:
         level: from 0 to 1.
         accuracy: running mean of what is right, from 0 to 1.
+        whole: running mean of what is right without any mistake, from 0 to 1.
         seen: pictures or answers since the level rose.
         total: all of them.
     """
 
     level: float = 0.0
     accuracy: float = 0.0
+    whole: float = 0.0
     seen: int = 0
     total: int = 0
 
@@ -46,18 +49,20 @@ class Ladder:
         self._bar = bar
         self._least_seen = least_seen
 
-    def saw(self, kind: str, right: float, count: int) -> None:
+    def saw(self, kind: str, right: float, whole: int, count: int) -> None:
         """Take in how many of `count` pictures or answers of a kind were right.
 
         Args:
             kind: one of the kinds.
             right: so many of them, counting parts of one as part.
+            whole: those without any mistake.
             count: at least 1.
         """
         progress = self.kinds[kind]
         # Early on the plain mean, so that a kind does not have to climb out of its first zero.
         kept = min(self._settings.memory**count, progress.seen / (progress.seen + count))
         progress.accuracy = kept * progress.accuracy + (1 - kept) * right / count
+        progress.whole = kept * progress.whole + (1 - kept) * whole / count
         progress.seen += count
         progress.total += count
         if (
@@ -76,7 +81,7 @@ class Ladder:
         """Return how often each kind is drawn; they sum to 1."""
         least = self._settings.least
         raw = {
-            kind: least + (1 - least) * (1 - progress.accuracy * (1 + progress.level) / 2)
+            kind: least + (1 - least) * (1 - progress.whole * (1 + progress.level) / 2)
             for kind, progress in self.kinds.items()
         }
         whole = sum(raw.values())
@@ -85,7 +90,10 @@ class Ladder:
     def plain(self) -> dict[str, Any]:
         """Return the state as what a JSON file can hold."""
         return {
-            kind: [progress.level, progress.accuracy, progress.seen, progress.total]
+            kind: [
+                *(progress.level, progress.accuracy, progress.seen, progress.total),
+                progress.whole,
+            ]
             for kind, progress in self.kinds.items()
         }
 
@@ -93,5 +101,10 @@ class Ladder:
         """Take over a state; kinds that it does not know begin anew."""
         for kind, values in state.items():
             if kind in self.kinds:
-                level, accuracy, seen, total = values
-                self.kinds[kind] = Progress(float(level), float(accuracy), int(seen), int(total))
+                level, accuracy, seen, total, *whole = values
+                self.kinds[kind] = Progress(
+                    *(float(level), float(accuracy)),
+                    whole=float(whole[0]) if whole else float(accuracy),
+                    seen=int(seen),
+                    total=int(total),
+                )

@@ -103,7 +103,7 @@ class Leader:
         whole, now, run = merged(reports), time.monotonic(), self._settings.run
         for kind, score in sorted(whole.scores.items()):
             if kind in self.ladder.kinds and score.count:
-                self.ladder.saw(kind, score.right, score.count)
+                self.ladder.saw(kind, score.right, score.whole, score.count)
         factor = self._schedule.factor(self.at.step, now - self._began)
         self.at.step += 1
         self.at.images += whole.images
