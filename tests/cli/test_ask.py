@@ -260,6 +260,8 @@ def test_serve_refuses(tmp_path: Path) -> None:
 
 def test_help_and_version() -> None:
     assert run("--version").stdout.startswith("vlmchat ")
+    assert run("chat", "--version").stdout == run("--version").stdout  # the same without its name
+    assert "--attach" in run("chat", "--help").stdout
     listed = run("--help").stdout
     assert all(name in listed for name in ("ask", "serve", "models", "doctor", "demo-pictures"))
 

@@ -98,6 +98,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(chat)
+    app.command("chat", hidden=True)(chat)  # what users of other programs type
     for module in (
         ask,
         batch,
