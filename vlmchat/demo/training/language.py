@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - as everywhere
 
 from vlmchat.demo.drawing import examples
 from vlmchat.demo.drawing.examples import Lesson
-from vlmchat.demo.training import numerics, pictures
+from vlmchat.demo.training import marks, numerics, pictures
 from vlmchat.demo.training.frozen import FrozenText
 from vlmchat.demo.training.pictures import Pixels
 from vlmchat.demo.training.prompts import Prompt, Prompts
@@ -48,7 +48,9 @@ class LanguageTrainer:
         self._captions = Captions(words, texts(), tower.shape.tokens)
         self._slots = SlotLoss(words, self._captions.vocabulary, settings.slots).to(self._device)
         self._tower = tower
-        self._run = torch.compile(tower, dynamic=False) if settings.run.compile else tower
+        self._beside = marks.MarkLoss(settings.marks)
+        forward = self._forward
+        self._run = torch.compile(forward, dynamic=False) if settings.run.compile else forward
         self._text = FrozenText(
             *(words, self._prompts.beginning, self._device, dtype), compiled=settings.run.compile
         )
@@ -70,11 +72,19 @@ class LanguageTrainer:
         arrays = _arrays(lessons, random, augment.shift)
         alone = {kind: weights[kind] for kind in weights if kind in SINGLES}
         rest = own.images - len(arrays)
-        further = pictures.batch(random, rest, alone, levels, augment)
+        ahead = self._settings.curriculum.ahead
+        further = pictures.batch(random, rest, alone, levels, augment, ahead)
         pixels = torch.cat([torch.from_numpy(np.stack(arrays)), further.pixels])
         gain, lift = pictures.light(random, own.images, augment)
-        with numerics.products(self._settings.run):
-            made = self._run(*(it.to(self._device) for it in (pixels, gain, lift)))
+        # The pictures that are asked about come first, and their patches are asked nothing.
+        shape = self._tower.shape
+        classes = torch.cat(
+            [
+                marks.wanted(shape, [()] * len(arrays), [(0, 0)] * len(arrays)),
+                marks.wanted(shape, further.marks, further.offsets),
+            ]
+        )
+        made, beside = self._run(*(it.to(self._device) for it in (pixels, gain, lift, classes)))
         loss, report = self._answered(made[: len(arrays)], kinds, prompts)
         targets = self._captions(further.captions)
         with numerics.products(self._settings.run):
@@ -83,8 +93,8 @@ class LanguageTrainer:
                 targets.tokens.to(self._device),
                 targets.weights.to(self._device),
             )
-        torch.autograd.backward(loss + own.slots_weight * slots)
-        report.losses["slots"] = float(slots.detach())
+        torch.autograd.backward(loss + own.slots_weight * (slots + beside))
+        report.losses |= {"slots": float(slots.detach()), "marks": float(beside.detach())}
         report.images = own.images
         return report
 
@@ -109,6 +119,14 @@ class LanguageTrainer:
                     report.score(name).add(score)
         report.losses = {"loss": sum(losses) / max(1, len(losses))}
         return report
+
+    def _forward(
+        self, pixels: torch.Tensor, gain: torch.Tensor, lift: torch.Tensor, classes: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the image tokens, and the loss of what patches say."""
+        with numerics.products(self._settings.run):
+            made, said = self._tower.asked(pixels, gain, lift, self._settings.marks.layers)
+            return made, self._beside(said, classes)
 
     def _lessons(
         self, random: Random, weights: Mapping[str, float], levels: Mapping[str, float]

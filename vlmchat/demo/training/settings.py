@@ -62,7 +62,7 @@ class Slots:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What patches are asked in phase 1; see the file."""
+    """What patches are asked; see the file."""
 
     weight: float
     blank: float

@@ -186,20 +186,19 @@ def beginning(plan: Plan) -> Begun:
                 f"{own.name} is of a tower of another shape than the settings': give the settings "
                 "that it began with, or another folder."
             )
-        return _asked(found.made(), plan), found.state, found.optimizer
+        return _asked(found.made()), found.state, found.optimizer
     torch.manual_seed(plan.settings.run.seed)
     source = plan.source or (state.path(plan.work, 1) if plan.phase == 2 else None)
     if source is None:
-        return _asked(fresh(shape), plan), State(plan.phase), {}
+        return _asked(fresh(shape)), State(plan.phase), {}
     if not source.exists():
         raise UsageError(
             f"Phase 2 goes on from phase 1, and there is no {source.name}: run phase 1 first, or "
             "name weights with --from."
         )
-    tower = exporting.load(source)
-    tower.aside = None
+    tower = warm.resampled(exporting.load(source), shape)
     levels = _levels(source) if plan.phase == 2 else {}
-    return _asked(warm.resampled(tower, shape), plan), State(plan.phase, ladder=levels), {}
+    return _asked(tower), State(plan.phase, ladder=levels), {}
 
 
 def _levels(source: Path) -> dict[str, Any]:
@@ -210,11 +209,10 @@ def _levels(source: Path) -> dict[str, Any]:
     return {kind: [level, 0.0, 0, 0] for kind, (level, *_) in reached.items()}
 
 
-def _asked(tower: Tower, plan: Plan) -> Tower:
-    """Return the tower, in phase 1 with the layer beside that asks patches, else without."""
-    wanted = marks.CLASSES if plan.phase == 1 else 0
-    if wanted != (tower.aside.out_features if tower.aside else 0):
-        tower.aside = torch.nn.Linear(tower.shape.hidden, wanted) if wanted else None
+def _asked(tower: Tower) -> Tower:
+    """Return the tower with the layer beside that asks patches; weights alone have none."""
+    if tower.aside is None or tower.aside.out_features != marks.CLASSES:
+        tower.aside = torch.nn.Linear(tower.shape.hidden, marks.CLASSES)
     return tower
 
 
@@ -223,7 +221,7 @@ def _awaiting(plan: Plan) -> Begun:
     own = state.path(plan.work, plan.phase)
     if own.exists():
         return beginning(plan)
-    return _asked(Tower(plan.settings.tower), plan), State(plan.phase), {}
+    return _asked(Tower(plan.settings.tower)), State(plan.phase), {}
 
 
 def fresh(shape: Shape) -> Tower:

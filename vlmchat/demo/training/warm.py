@@ -31,7 +31,7 @@ def resampled(tower: Tower, shape: Shape) -> Tower:
     blocks = weights["projection.weight"].view(shape.width, old.scale, old.scale, shape.hidden)
     spread = _scaled(blocks.permute(0, 3, 1, 2), shape.scale) * (old.scale / shape.scale) ** 2
     weights["projection.weight"] = spread.permute(0, 2, 3, 1).reshape(shape.width, -1)
-    made = Tower(shape)
+    made = Tower(shape, tower.aside.out_features if tower.aside else 0)
     made.load_state_dict(weights)
     return made
 
