@@ -215,6 +215,8 @@ class ChatApp(App[str]):
         self.picture_style = picture_style(
             settings.ui.pictures, settings.ui.picture_rows, self.terminal
         )
+        if not (screen.query("Composer") and screen.query("StatusBar")):
+            return  # whoever was here left while the settings were being read: no engine starts
         if self.terminal.typed:
             screen.query_one(Composer).insert(self.terminal.typed)
         screen.connect(keeper, settings)
