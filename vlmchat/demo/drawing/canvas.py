@@ -175,8 +175,6 @@ def write(
 ) -> tuple[float, float, float, float]:
     """Write a text that comes often: kept drawn, at whole pixels.
 
-    Returns the left, top, right and bottom of where it stands.
-
     Args:
         image: what is written on.
         at: where the anchor lies, pixels from the left and the top.
@@ -185,6 +183,9 @@ def write(
         size: of the font, pixels.
         ink: its colour.
         anchor: which point of the text lies there, as Pillow names it.
+
+    Returns:
+        Left, top, right and bottom of where it stands, pixels.
     """
     mask, left, top = _word(path, size, text, anchor)
     x, y = round(at[0]) + left, round(at[1]) + top

@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - as everywhere
 
 from vlmchat.demo.drawing import examples
 from vlmchat.demo.drawing.examples import Lesson
+from vlmchat.demo.drawing.facts import Mark
 from vlmchat.demo.training import marks, numerics, pictures
 from vlmchat.demo.training.frozen import FrozenText
 from vlmchat.demo.training.pictures import Pixels
@@ -77,13 +78,9 @@ class LanguageTrainer:
         pixels = torch.cat([torch.from_numpy(np.stack(arrays)), further.pixels])
         gain, lift = pictures.light(random, own.images, augment)
         # The pictures that are asked about come first, and their patches are asked nothing.
-        shape = self._tower.shape
-        classes = torch.cat(
-            [
-                marks.wanted(shape, [()] * len(arrays), [(0, 0)] * len(arrays)),
-                marks.wanted(shape, further.marks, further.offsets),
-            ]
-        )
+        silent: list[tuple[Mark, ...]] = [()] * len(arrays)
+        offsets = [(0, 0)] * len(arrays) + further.offsets
+        classes = marks.wanted(self._tower.shape, silent + further.marks, offsets)
         made, beside = self._run(*(it.to(self._device) for it in (pixels, gain, lift, classes)))
         loss, report = self._answered(made[: len(arrays)], kinds, prompts)
         targets = self._captions(further.captions)
