@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,15 @@ class Pupil:
     seconds = 0.5
     prompt_tokens = 70
 
-    def ask(self, message: Message) -> "Pupil":
-        if self.at >= self.leave_after:
-            raise KeyboardInterrupt
-        assert message.text
-        self.at += 1
-        return replace(self)
+    def ask_all(self, messages: Sequence[Message]) -> list["Pupil"]:
+        answers = []
+        for one in messages:
+            if self.at >= self.leave_after:
+                raise KeyboardInterrupt
+            assert one.text
+            self.at += 1
+            answers.append(replace(self))
+        return answers
 
 
 def quiet(saved: list[Evaluation]) -> Watcher:
@@ -119,11 +123,16 @@ def test_what_broke_off_goes_on_to_the_same_figures(tmp_path: Path) -> None:
     assert again == whole
     assert not list(run(whole, ("colour",), Pupil(EMPTY, "colour", 0), 1, quiet(saved)))
 
+    several = replace(EMPTY, together=4)
+    *counts, last = run(several, ("colour",), Pupil(EMPTY, "colour"), 1, quiet(saved))
+    assert [one.row("colour").asked for one in counts] == [4]
+    assert last.rows == whole.rows and last.like(EMPTY)
+
 
 def test_no_answer_is_right_but_the_right_one() -> None:
     one = drawn(EMPTY, "count", 0)
     pupil = Pupil(EMPTY, "count", at=2)  # the next is a third one
-    assert asked(Row("count"), one, pupil, 0) == Row("count", 0, 1, 0.5, 70)
+    assert asked(Row("count"), [one], pupil, 0) == Row("count", 0, 1, 0.5, 70)
 
 
 def test_pictures_come_before_the_question_and_frames_have_their_times() -> None:
@@ -146,7 +155,8 @@ def test_the_tiny_model_is_asked_by_the_engine_and_its_answers_are_shown(
     figures = tmp_path / "figures.json"
     arguments = ["--model", str(tiny_model), "--tasks", "colour,pair", "--count", "2"]
     arguments += ["--native", "off", "--json", str(figures), "--card", str(tmp_path / "card.md")]
-    assert main([*arguments, "--show-wrong", "1"]) == 0
+    arguments += ["--together", "2", "--show-wrong", "1"]
+    assert main(arguments) == 0
     out, errors = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()[:3]] == ["task", "colour", "pair"]
     assert "image tokens" in out and "0 of 2 goals are reached" in out
@@ -161,6 +171,16 @@ def test_the_tiny_model_is_asked_by_the_engine_and_its_answers_are_shown(
     assert page.count("<img ") == 3 and page.count("<article") == 2
     assert found.row("pair").wrong[0].answer in page
     before = (tmp_path / "card.md").read_text()
+
+    # One after the other, the same is said.
+    alone = tmp_path / "alone.json"
+    assert main([*arguments, "--together", "1", "--json", str(alone)]) == 0
+    timeless = [
+        [replace(row, seconds=0.0) for row in read_evaluation(path).rows]
+        for path in (figures, alone)
+    ]
+    assert timeless[0] == timeless[1]
+    capsys.readouterr()
 
     # Nothing is left to ask: the same figures, and the same card from them alone.
     assert main([*arguments, "--go-on"]) == 0

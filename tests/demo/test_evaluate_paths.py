@@ -110,7 +110,18 @@ def test_a_video_file_is_read_as_the_evaluation_shows_a_clip(
     url = data_url("video/mp4", path.read_bytes())
     part = {"type": "video_url", "video_url": {"url": url}}
     body = asked(demo, part, question=clip.question)
-    here = answerer.ask(message(clip.images, clip.question, frames=True, videos=answerer.videos))
+    sent = message(clip.images, clip.question, frames=True, videos=answerer.videos)
+    here = answerer.ask(sent)
     assert body["timings"]["vision_tiles"] == len(frames) >= 4
     assert tokens(body) == here.prompt_tokens
     assert said(body) and here.text
+
+
+def test_those_asked_together_are_answered_as_alone(answerer: Any) -> None:
+    from vlmchat.demo.evaluating.messages import message
+
+    some = [drawing(task, 3) for task in ("colour", "describe", "pair", "chart-value", "premise")]
+    sent = [message(one.images, one.question, frames=False) for one in some]
+    together = [(said.text, said.prompt_tokens) for said in answerer.ask_all(sent)]
+    alone = [(said.text, said.prompt_tokens) for said in map(answerer.ask, sent)]
+    assert together == alone and all(text for text, _ in alone)

@@ -51,6 +51,13 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--quant", choices=["auto", "none", "8bit", "4bit"], default="none")
     result.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     result.add_argument("--threads", type=int, default=0, help="0 follows the load")
+    result.add_argument(
+        "--together",
+        type=_positive,
+        default=8,
+        metavar="N",
+        help="answered at a time; 1 for what an answer takes alone",
+    )
     result.add_argument("--native", choices=["auto", "off"], default="auto")
     result.add_argument("--json", type=Path, metavar="FILE", help="where the figures go")
     result.add_argument(
@@ -179,6 +186,7 @@ def _start(options: argparse.Namespace, answerer: "Answerer") -> Evaluation:
         options.level,
         answerer.picture_cost(),
         options.threads,
+        options.together,
         packages(),
     )
     if not options.go_on or not options.json.exists():
@@ -189,7 +197,7 @@ def _start(options: argparse.Namespace, answerer: "Answerer") -> Evaluation:
             f"The evaluation in “{visible_line(str(options.json))}” is of another model or of "
             "other examples: leave out --go-on to begin anew."
         )
-    return known
+    return replace(known, together=options.together)
 
 
 def _watcher(options: argparse.Namespace) -> Watcher:

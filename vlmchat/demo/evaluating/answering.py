@@ -1,7 +1,10 @@
 """Asking a model in this process, by the engine's own reading, caches and generation."""
 
 import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -10,9 +13,10 @@ from transformers.utils import logging
 
 from vlmchat.chat.messages import Message
 from vlmchat.demo.evaluating.rows import PictureCost
+from vlmchat.engine.batching import Batcher, Item, Wanted
 from vlmchat.engine.caching.caches import Caches
 from vlmchat.engine.caching.limits import MEBIBYTE, CacheLimits
-from vlmchat.engine.generate import generate
+from vlmchat.engine.events import Answer
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
 from vlmchat.engine.native.building import Build
 from vlmchat.engine.sampling import SamplingParams
@@ -32,7 +36,8 @@ class Said:
 
     Attributes:
         text: what was said, without white space around it.
-        seconds: from the question to the end, pictures looked at and the prompt read.
+        seconds: its share of what all that were asked together took, from the questions to the
+            last one's end, pictures looked at and prompts read.
         prompt_tokens: of the whole prompt.
     """
 
@@ -82,17 +87,29 @@ class Answerer:
         return self._loaded.video
 
     def ask(self, message: Message) -> Said:
-        """Return what the model says to one message, the first of a conversation.
+        """Return what the model says to one message; see `ask_all`."""
+        return self.ask_all([message])[0]
+
+    def ask_all(self, messages: Sequence[Message]) -> list[Said]:
+        """Return what the model says to each message, the first of a conversation each.
+
+        They are answered together, as the engine answers several who ask at a time; an answer is
+        what it would be alone.
 
         Raises:
             MediaError: a picture cannot be decoded.
         """
         began = time.perf_counter()
-        prompt = self._loaded.builder.build([message])
-        pieces: list[str] = []
-        generate(self._loaded, prompt, self._params, Event(), pieces.append, self._caches)
-        seconds = time.perf_counter() - began
-        return Said("".join(pieces).strip(), seconds, len(prompt.ids))
+        work: deque[Callable[[], None]] = deque()
+        batcher = Batcher(work.append, lambda _: self._caches)
+        told: list[list[Item]] = [[] for _ in messages]
+        for message, items in zip(messages, told, strict=True):
+            build = partial(self._loaded.builder.build, [message])
+            batcher.add(Wanted(self._loaded, build, self._params, Event(), items.append))
+        while work:
+            work.popleft()()
+        seconds = (time.perf_counter() - began) / max(1, len(messages))
+        return [_said(items, seconds) for items in told]
 
     def identity(self) -> dict[str, Any]:
         """Return what answers: its name and state, how it computes, and its sizes."""
@@ -110,3 +127,13 @@ class Answerer:
         spec = self._loaded.builder.spec
         plan = plan_tiles(spec.tile, spec.tile, spec)
         return PictureCost(spec.tile, plan.tiles, plan.image_tokens, plan.prompt_tokens)
+
+
+def _said(items: Sequence[Item], seconds: float) -> Said:
+    """Return the answer that was told piece by piece; raises what ended it instead."""
+    end = items[-1]
+    if isinstance(end, Exception):
+        raise end
+    assert isinstance(end, Answer)
+    text = "".join(item for item in items if isinstance(item, str))
+    return Said(text.strip(), seconds, end.prompt_tokens)

@@ -88,6 +88,8 @@ def _accuracy(evaluation: Evaluation) -> Iterator[str]:
         yield _row(row)
     model = evaluation.model
     threads = f", {evaluation.threads} threads" if evaluation.threads else ""
+    if evaluation.together > 1:
+        threads += f", {evaluation.together} answered at a time"
     adapter = f" with the adapter {model['adapter']}" if model.get("adapter") else ""
     yield ""
     yield (

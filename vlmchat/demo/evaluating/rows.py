@@ -142,6 +142,7 @@ class Evaluation:
         level: of the examples, 0 to 1.
         picture: what one picture costs.
         threads: processors' threads that computed; 0 where they followed the load.
+        together: how many are asked at a time; no answer depends on it, but what each takes does.
         data: the packages that fonts and pictured objects were taken from, see `packages`.
         rows: of the tasks, in the order they were asked.
         training: what the trainer's log says of the model; empty if no log was given.
@@ -153,6 +154,7 @@ class Evaluation:
     level: float
     picture: PictureCost
     threads: int = 0
+    together: int = 1
     data: tuple[dict[str, str], ...] = ()
     rows: tuple[Row, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
@@ -200,6 +202,7 @@ class Evaluation:
             "level": self.level,
             "picture": asdict(self.picture),
             "threads": self.threads,
+            "together": self.together,
             "data": self.data,
             "whole": self.whole,
             "rows": [row.as_dict() for row in self.rows],
@@ -230,6 +233,7 @@ def read_evaluation(path: Path) -> Evaluation:
             level=float(values["level"]),
             picture=PictureCost(**values["picture"]),
             threads=int(values["threads"]),
+            together=int(values.get("together", 1)),
             data=tuple(dict(each) for each in values["data"]),
             rows=tuple(_row(each) for each in values["rows"]),
             training=dict(values["training"]),

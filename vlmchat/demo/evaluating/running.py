@@ -1,7 +1,7 @@
 """The work of an evaluation: draw, ask, judge, count; it can break off and go on anywhere."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ class Answers(Protocol):
 
     @property
     def seconds(self) -> float:
-        """From the question to the end."""
+        """That it took; of several asked together, its share."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -37,8 +37,8 @@ class Asked(Protocol):
     def videos(self) -> bool:
         """Whether it has learned videos."""
 
-    def ask(self, message: Message) -> Answers:
-        """Return what is said to one message."""
+    def ask_all(self, messages: Sequence[Message]) -> Sequence[Answers]:
+        """Return what is said to each of some messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Watcher:
     """Who is told how an evaluation goes.
 
     Attributes:
-        step: called after each answer.
+        step: called after each answer, or after some that were asked for together.
         done: called when a task is at its end.
         save: called every few seconds, and after each task.
     """
@@ -86,6 +86,8 @@ def run(
 ) -> Iterator[Evaluation]:
     """Ask what of the tasks has not been asked yet; yield the evaluation after each answer.
 
+    Where the evaluation says so, several are asked together, and it is yielded after all of them.
+
     Args:
         evaluation: what is known already.
         tasks: their names, in order.
@@ -101,7 +103,9 @@ def run(
         row = evaluation.row(task)
         asked_before = row.asked >= evaluation.count
         while row.asked < evaluation.count:
-            row = asked(row, drawn(evaluation, task, row.asked), who, keep_wrong)
+            until = min(evaluation.count, row.asked + evaluation.together)
+            some = [drawn(evaluation, task, index) for index in range(row.asked, until)]
+            row = asked(row, some, who, keep_wrong)
             evaluation = evaluation.with_row(row)
             watcher.step(row)
             if time.monotonic() - saved > _SAVE_SECONDS:
@@ -113,9 +117,18 @@ def run(
             watcher.save(evaluation)
 
 
-def asked(row: Row, one: Example, who: Asked, keep_wrong: int) -> Row:
-    """Return the row with one more example asked and judged."""
-    said = who.ask(message(one.images, one.question, frames=one.frames, videos=who.videos))
+def asked(row: Row, some: Sequence[Example], who: Asked, keep_wrong: int) -> Row:
+    """Return the row with some more examples asked, together, and judged."""
+    answers = who.ask_all(
+        [message(one.images, one.question, frames=one.frames, videos=who.videos) for one in some]
+    )
+    for one, said in zip(some, answers, strict=True):
+        row = _judged(row, one, said, keep_wrong)
+    return row
+
+
+def _judged(row: Row, one: Example, said: Answers, keep_wrong: int) -> Row:
+    """Return the row with one more answer."""
     right = judging.right(one.task, one.facts, one.answer, said.text)
     changes: dict[str, Any] = {}
     if not right and len(row.wrong) < keep_wrong:
