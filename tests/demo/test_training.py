@@ -190,21 +190,31 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(model: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_phase_2_goes_on_from_phase_1_and_exports(model: Path, tmp_path: Path) -> None:
-    work = tmp_path / "run"
-    with pytest.raises(UsageError, match="run phase 1 first"):
-        start(model, work, "--phase", "2")
+def test_the_phases_go_on_from_each_other_and_export(model: Path, tmp_path: Path) -> None:
+    work, out = tmp_path / "run", tmp_path / "out"
+    for phase in ("2", "3"):
+        with pytest.raises(UsageError, match="run phase 1 first"):
+            start(model, work, "--phase", phase)
     start(model, work, "--steps", "1")
     first = state.read(state.path(work, 1))
-    start(model, work, "--phase", "2", "--steps", "2")
+    train.run(["--work", str(work), "--export", str(out)])
+    assert (out / "vision.safetensors").exists() and not (out / "reading").exists()
+
+    start(model, work, "--phase", "2", "--steps", "1")
+    start(model, work, "--phase", "2", "--steps", "3")
     second = state.read(state.path(work, 2))
-    assert second.state.step == 2
-    assert any(not torch.equal(first.tower[name], it) for name, it in second.tower.items())
+    assert second.state.step == 3 and not second.tower
+    assert all(it.abs().sum() > 0 for it in second.adapter.values())
     assert any(kind.startswith("task/") for kind in lines(work)[-1]["kinds"])
-    train.run(["--work", str(work), "--export", str(tmp_path / "out")])
-    assert (tmp_path / "out" / "vision.safetensors").exists()
+    start(model, work, "--phase", "3", "--steps", "2")
+    third = state.read(state.path(work, 3))
+    assert any(not torch.equal(first.tower[name], it) for name, it in third.tower.items())
+    train.run(["--work", str(work), "--model", str(model), "--export", str(out)])
+    assert (out / "reading" / "adapter_model.safetensors").exists()
     with pytest.raises(UsageError, match="another shape"):
         train.run(["--work", str(work), "--model", str(model), "--no-nice"])
+    with pytest.raises(UsageError, match="another shape"):
+        start(model, work, "--phase", "2", settings="[reading]\nrank = 3\n")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from vlmchat.demo import fetch
+from vlmchat.demo import fetch, reading
 from vlmchat.errors import ModelError, VlmchatError
 from vlmchat.models import demo_model, local
 from vlmchat.models.progress import Progress, ProgressSink
@@ -113,12 +113,12 @@ def convert(gguf: Path, folder: Path, progress: ProgressSink) -> None:
     progress(Progress("converting", text, 1, _STEPS))
     weights = _text_weights(gguf, int(config["text_config"]["vocab_size"]))
     progress(Progress("converting", text, 2, _STEPS))
-    weights |= load_file(shipped / _VISION_FILE)
+    weights = reading.put_in(weights, shipped, folder) | load_file(shipped / _VISION_FILE)
     _write_tokenizer(gguf, shipped, config, folder / "tokenizer.json")
     progress(Progress("converting", text, 3, _STEPS))
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     for file in sorted(shipped.iterdir()):
-        if file.name != _VISION_FILE:
+        if file.is_file() and file.name != _VISION_FILE:
             shutil.copyfile(file, folder / file.name)
     progress(Progress("converting", text, _STEPS, _STEPS))
 
@@ -186,8 +186,11 @@ def _write_tokenizer(gguf: Path, shipped: Path, config: dict[str, Any], file: Pa
 
 
 def _sync(folder: Path) -> None:
-    for file in folder.iterdir():
-        with file.open("rb") as stream:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            _sync(entry)
+            continue
+        with entry.open("rb") as stream:
             os.fsync(stream.fileno())
     _sync_folder(folder)
 

@@ -1,8 +1,9 @@
 """Train the demo model's eyes: `python -m vlmchat.demo.train --work FOLDER`.
 
-Phase 1 teaches the vision tower to caption drawings in the text model's own embeddings, phase 2
-to answer questions through the frozen text model. A run can be stopped at any time (Ctrl-C,
-SIGTERM) and goes on from its checkpoint; ``log.jsonl`` in its folder says how far it is.
+Phase 1 teaches the vision tower to caption drawings in the text model's own embeddings. Phase 2
+teaches an adapter of the text model to read them, and may run beside phase 1. Phase 3 teaches the
+tower by the answers. A run can be stopped at any time (Ctrl-C, SIGTERM) and goes on from its
+checkpoint; ``log.jsonl`` in its folder says how far it is.
 
     python -m vlmchat.demo.train --work run --phase 1 --minutes 120
     python -m vlmchat.demo.train --work run --phase 2 --minutes 120 --cooldown 20
@@ -26,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--work", type=Path, required=True, help="folder of the run: checkpoints and log")
-    add("--phase", type=int, choices=(1, 2), help="what to train (default 1)")
+    add("--phase", type=int, choices=(1, 2, 3), help="what to train (default 1)")
     add("--minutes", type=float, default=0.0, help="for how long (default: until stopped)")
     add("--cooldown", type=float, default=0.0, help="let the rates sink in the last minutes")
     add("--steps", type=int, default=0, help="end with this step of the phase (default: any)")
@@ -60,20 +61,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
         raise UsageError("A cooldown is a part of the minutes: give --minutes of at least as many.")
     if given.cooldown and not given.minutes:
         raise UsageError("A cooldown needs an end: give --minutes, too.")
-    from vlmchat.demo.training import exporting, settings, start, state
+    from vlmchat.demo.training import settings, start
 
     if given.export is not None or given.assemble is not None:
-        phases = (given.phase,) if given.phase else (2, 1)
-        found = [state.path(given.work, phase) for phase in phases]
-        newest = next((file for file in found if file.exists()), None)
-        if newest is None:
-            raise UsageError(f"There is no checkpoint in {given.work}: train first.")
-        tower = exporting.load(newest)
-        if given.export is not None:
-            exporting.export(tower, given.export)
-        if given.assemble is not None:
-            exporting.assemble(tower, given.model or _demo_model(), given.assemble)
-        print(f"{given.assemble or given.export}: the tower of {newest.name}")
+        _written(given)
         return
     start.train(
         start.Plan(
@@ -88,6 +79,32 @@ def run(arguments: Sequence[str] | None = None) -> None:
             nice=not given.no_nice,
         )
     )
+
+
+def _written(given: argparse.Namespace) -> None:
+    """Write what has been trained as the command line says.
+
+    Raises:
+        UsageError: nothing has been trained.
+    """
+    from vlmchat.demo.training import exporting, state
+    from vlmchat.demo.training.words import Words
+
+    phases = (given.phase,) if given.phase in (1, 3) else (3, 1)
+    found = [state.path(given.work, phase) for phase in phases]
+    newest = next((file for file in found if file.exists()), None)
+    if newest is None:
+        raise UsageError(f"There is no checkpoint of a tower in {given.work}: train first.")
+    tower, reader, adapter = exporting.load(newest), state.path(given.work, 2), None
+    if reader.exists():
+        config = Words(given.model or _demo_model()).config["text_config"]
+        adapter = state.read(reader).laid(config)
+    if given.export is not None:
+        exporting.export(tower, given.export, adapter)
+    if given.assemble is not None:
+        exporting.assemble(tower, given.model or _demo_model(), given.assemble, adapter)
+    beside = f", and the adapter of {reader.name}" if adapter is not None else ""
+    print(f"{given.assemble or given.export}: the tower of {newest.name}{beside}")
 
 
 def _demo_model() -> Path:

@@ -93,6 +93,7 @@ def wear(base: "LoadedModel", name: str, path: Path) -> "LoadedModel":
         adapter=f"{name}@{digest}",
         base=base,
         remark=remark,
+        plain=None,
     )
 
 

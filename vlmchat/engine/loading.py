@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from vlmchat.chat.messages import Message
 from vlmchat.engine.adapters import wear
 from vlmchat.engine.hardware import Hardware, find_hardware, use_threads
 from vlmchat.engine.own import is_plain, load_own
 from vlmchat.engine.pages import trim
 from vlmchat.engine.pixels import PixelSettings
+from vlmchat.engine.plain import Plain, with_plain
 from vlmchat.engine.prompt import PromptBuilder
 from vlmchat.engine.text.choosing import describe, modules_text
 from vlmchat.engine.text.library import LibraryText
@@ -69,6 +72,8 @@ class LoadedModel:
         base: the same model without the adapter; ``None`` where there is none.
         remark: a sentence about the adapter that a person should see; may be empty.
         native: as in `LoadOptions`.
+        plain: gives the same model with the text model as it was before it learned to read
+            pictures; ``None`` where it is the same, or an adapter is laid over it.
     """
 
     folder: ModelFolder
@@ -86,6 +91,13 @@ class LoadedModel:
     base: "LoadedModel | None" = None
     remark: str = ""
     native: str = "auto"
+    plain: Plain | None = None
+
+    def answering(self, messages: Iterable[Message]) -> "LoadedModel":
+        """Return what answers a conversation: the plain model where there is no picture in it."""
+        if self.plain is None or any(message.media for message in messages):
+            return self
+        return self.plain()
 
     @property
     def id(self) -> str:
@@ -180,6 +192,7 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
         parameters=footprint.parameters,
         native=options.native,
     )
+    loaded = with_plain(loaded, library=options.library)
     if options.adapter is not None:
         name = options.adapter.resolve().name
         progress(Progress("loading", f"Loading the adapter {visible_line(name)}"))

@@ -118,12 +118,13 @@ class EngineService:
             self.state = State("failed", f"The model could not be loaded ({_first_line(error)}).")
 
     async def _warm(self) -> None:
-        """Import what adapters need, which takes seconds, before somebody who has some waits."""
+        """Load what somebody may soon wait for: the plain text model, and what adapters need."""
         from vlmchat.engine.views import changeable
         from vlmchat.models.adapter import any_on_shelf
 
         await asyncio.sleep(_IDLE_SECONDS)
         await self._idle.wait()
+        await asyncio.to_thread(self.require().answering, ())
         if await asyncio.to_thread(any_on_shelf):
             await asyncio.to_thread(importlib.import_module, "peft")
             await asyncio.to_thread(changeable, self.require().model)
@@ -222,7 +223,7 @@ class EngineService:
         Raises:
             VlmchatError: the request cannot be answered; nothing was computed.
         """
-        model = loaded or self.require()
+        model = await asyncio.to_thread((loaded or self.require()).answering, messages)
         from vlmchat.engine.batching import Wanted
         from vlmchat.engine.fitting import check_fits, shortened
 

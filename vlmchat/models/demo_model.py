@@ -30,9 +30,10 @@ def shipped_weights() -> Path:
 @functools.cache
 def _key() -> str:
     digest = hashlib.sha256(f"recipe {RECIPE_VERSION}".encode())
-    for file in sorted(shipped_weights().iterdir()):
-        digest.update(file.name.encode())
-        digest.update(file.read_bytes())
+    for file in sorted(shipped_weights().rglob("*")):
+        if file.is_file():
+            digest.update(file.name.encode())
+            digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -14,6 +14,9 @@ from vlmchat.models.safetensors_header import TensorInfo, read_header
 from vlmchat.text import visible_line
 
 MODEL_TYPES = ("smolvlm", "idefics3")
+PLAIN = "plain"
+"""Folder in a model's that may hold its text model's layers as they were before it saw pictures:
+they answer where there is none. The demo model has one."""
 INDEX_NAME = "model.safetensors.index.json"
 _NEEDED = ("config.json", "tokenizer.json", "preprocessor_config.json")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")

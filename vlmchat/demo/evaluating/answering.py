@@ -104,8 +104,9 @@ class Answerer:
         batcher = Batcher(work.append, lambda _: self._caches)
         told: list[list[Item]] = [[] for _ in messages]
         for message, items in zip(messages, told, strict=True):
-            build = partial(self._loaded.builder.build, [message])
-            batcher.add(Wanted(self._loaded, build, self._params, Event(), items.append))
+            loaded = self._loaded.answering([message])
+            build = partial(loaded.builder.build, [message])
+            batcher.add(Wanted(loaded, build, self._params, Event(), items.append))
         while work:
             work.popleft()()
         seconds = (time.perf_counter() - began) / max(1, len(messages))

@@ -8,13 +8,16 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from vlmchat.demo.reading import READING, plain_file, put_in
 from vlmchat.demo.training import state
 from vlmchat.demo.training import tower as towers
+from vlmchat.demo.training.adapter import Adapter
 from vlmchat.demo.training.tower import Shape, Tower
 from vlmchat.demo.training.words import TEXT
 from vlmchat.errors import UsageError
 from vlmchat.finetune.files import write_whole
 from vlmchat.models.demo_model import shipped_weights
+from vlmchat.models.local import PLAIN
 
 WEIGHTS = "vision.safetensors"
 
@@ -34,8 +37,13 @@ def load(source: Path) -> Tower:
         raise UsageError(f"{source.name} holds no weights of a demo model's tower.") from error
 
 
-def export(tower: Tower, folder: Path) -> None:
+def export(tower: Tower, folder: Path, adapter: Adapter | None = None) -> None:
     """Write a tower with everything that makes a model of it, but for the text model.
+
+    Args:
+        tower: its eyes.
+        folder: where it goes.
+        adapter: what the text model reads with; as PEFT saves it, in a folder `READING`.
 
     Raises:
         OSError: the disk is full, or the folder not writable.
@@ -43,7 +51,7 @@ def export(tower: Tower, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shipped, shape = shipped_weights(), tower.shape
     for file in sorted(shipped.iterdir()):
-        if file.name not in (WEIGHTS, "config.json"):
+        if file.is_file() and file.name not in (WEIGHTS, "config.json"):
             shutil.copyfile(file, folder / file.name)
     config = json.loads((shipped / "config.json").read_text("utf-8"))
     config["scale_factor"] = shape.scale
@@ -66,28 +74,43 @@ def export(tower: Tower, folder: Path) -> None:
         name: tensor.to(torch.bfloat16).cpu() for name, tensor in towers.to_library(tower).items()
     }
     write_whole(folder / WEIGHTS, save(weights, metadata={"format": "pt"}))
+    if adapter is not None:
+        _export_adapter(adapter, folder / READING)
 
 
-def assemble(tower: Tower, model: Path, folder: Path) -> None:
+def _export_adapter(adapter: Adapter, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    _write_json(folder / "adapter_config.json", adapter.library_config())
+    weights = {
+        name: tensor.to(torch.bfloat16).cpu() for name, tensor in adapter.to_library().items()
+    }
+    data = save(weights, metadata={"format": "pt"})
+    write_whole(folder / "adapter_model.safetensors", data)
+
+
+def assemble(tower: Tower, model: Path, folder: Path, adapter: Adapter | None = None) -> None:
     """Write a whole model with this tower: a folder that the engine loads.
 
     Args:
         tower: its eyes.
         model: folder of a demo model, whose text model and tokenizer are taken.
         folder: of the new one.
+        adapter: as for `export`.
 
     Raises:
         OSError: the disk is full, or the folder not writable.
     """
-    export(tower, folder)
+    export(tower, folder, adapter)
     eyes = load_file(folder / WEIGHTS)
-    text = {
-        name: tensor
-        for name, tensor in load_file(model / "model.safetensors").items()
-        if name.startswith((TEXT, "lm_head."))
-    }
+    before = load_file(model / "model.safetensors")
+    if (plain := plain_file(model)) is not None:
+        before |= load_file(plain)
+    text = {name: tensor for name, tensor in before.items() if name.startswith((TEXT, "lm_head."))}
+    shutil.rmtree(folder / PLAIN, ignore_errors=True)  # of a model that was there before
+    text = put_in(text, folder, folder)
     write_whole(folder / "model.safetensors", save(text | eyes, metadata={"format": "pt"}))
     (folder / WEIGHTS).unlink()
+    shutil.rmtree(folder / READING, ignore_errors=True)  # it is in the weights now
     shutil.copyfile(model / "tokenizer.json", folder / "tokenizer.json")
 
 

@@ -1,18 +1,23 @@
-"""The text model as phase 2 runs it: frozen, and with what costs time left out.
+"""The text model as training runs it: frozen, and with what costs time left out.
 
 It computes what ``LlamaForCausalLM`` does. The beginning that all prompts share is read once; rows
 of different lengths lie one behind the other without padding, so that only attention looks at rows;
 queries, keys and values come of one matrix, and so do the two gates. No gradient is computed for a
-weight: what is learned is what comes in.
+weight: what is learned is what comes in, or the adapter that is laid beside the weights.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch.nn import functional as F  # noqa: N812 - as everywhere
 
+from vlmchat.demo.training.adapter import Adapter, Beside, Pair
 from vlmchat.demo.training.words import TEXT, Words
+
+Kept: TypeAlias = list[tuple[torch.Tensor, torch.Tensor]]
+"""Keys and values of each layer, (heads, tokens, head) each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class FrozenText:
         dtype: what it computes in.
         compiled: whether what happens to each token alone is compiled. Attention is not: with it
             that takes longer, as rows differ in length.
+        adapter: what is laid beside its weights, on the same device.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class FrozenText:
         dtype: torch.dtype,
         *,
         compiled: bool = False,
+        adapter: Adapter | None = None,
     ) -> None:
         text = words.config["text_config"]
         heads, width = int(text["num_attention_heads"]), int(text["hidden_size"])
@@ -89,8 +96,10 @@ class FrozenText:
         theta = float(text["rope_parameters"]["rope_theta"])
         self._waves = 1.0 / theta ** (torch.arange(0, head, 2, device=device) / head)
         self._beginning = list(beginning)
+        self._adapter = adapter
         self._before, self._after = _before, _after
-        self._kept = self._read_beginning()
+        with torch.no_grad():
+            self._kept = self._read_beginning()
         if compiled:
             self._before = torch.compile(_before, dynamic=True)
             self._after = torch.compile(_after, dynamic=True)
@@ -111,15 +120,14 @@ class FrozenText:
             matrix("mlp.down_proj"),
         )
 
-    @torch.no_grad()
-    def _read_beginning(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return the keys and values of the shared beginning, by layer; (heads, tokens, head)."""
+    def _read_beginning(self) -> Kept:
+        """Return the keys and values of the shared beginning."""
         count = len(self._beginning)
         ids = torch.tensor(self._beginning, device=self._device)
         seen = torch.ones(count, count, dtype=torch.bool, device=self._device).tril()
         row = Row(torch.arange(count, device=self._device), seen)
-        kept: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self._run(self.embedding[ids], [row], kept)
+        kept: Kept = []
+        self._run(self.embedding[ids], [row], None, kept)
         return kept
 
     def __call__(self, inputs: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
@@ -129,7 +137,9 @@ class FrozenText:
             inputs: (tokens of all rows, width), embeddings and image tokens.
             rows: what lies where.
         """
-        hidden = self._run(inputs.to(self._dtype), rows, None)
+        # An adapter that learns changes what the beginning is read as, too.
+        kept = self._kept if self._adapter is None else self._read_beginning()
+        hidden = self._run(inputs.to(self._dtype), rows, kept, None)
         return _normed(hidden, self._norm, self._sizes.eps)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -137,38 +147,39 @@ class FrozenText:
         return F.linear(hidden, self.embedding).float()
 
     def _run(
-        self,
-        hidden: torch.Tensor,
-        rows: Sequence[Row],
-        kept: list[tuple[torch.Tensor, torch.Tensor]] | None,
+        self, hidden: torch.Tensor, rows: Sequence[Row], earlier: Kept | None, kept: Kept | None
     ) -> torch.Tensor:
-        """Return what the layers make of rows; `kept` takes keys and values of the only row."""
+        """Return what the layers make of rows.
+
+        Args:
+            hidden: (tokens of all rows, width).
+            rows: what lies where.
+            earlier: keys and values of what all rows have before them.
+            kept: takes keys and values of the only row.
+        """
         angles = torch.cat([row.places for row in rows])[:, None] * self._waves
         turn = torch.cat([angles, angles], -1)[:, None]
         cosine, sine = turn.cos().to(self._dtype), turn.sin().to(self._dtype)
         lengths = [len(row.places) for row in rows]
         masks = [_mask(row.seen, self._dtype) for row in rows]
         for number, layer in enumerate(self._layers):
+            beside = self._adapter.beside(number, self._dtype) if self._adapter else Beside()
             queries, keys, values = self._before(
-                hidden, layer.norm1, layer.qkv, cosine, sine, self._sizes
+                hidden, layer.norm1, layer.qkv, beside.qkv, cosine, sine, self._sizes
             )
             seen = []
             parts = (torch.split(part, lengths, 1) for part in (queries, keys, values))
             for mask, query, key, value in zip(masks, *parts, strict=True):
+                both = (key, value)
                 if kept is not None:
-                    kept.append((key, value))
-                    both = (key, value)
-                else:
-                    before = self._kept[number]
+                    kept.append(both)
+                if earlier is not None:
+                    before = earlier[number]
                     both = (torch.cat([before[0], key], 1), torch.cat([before[1], value], 1))
                 seen.append(_attended(query, *both, mask))
             hidden = self._after(
-                hidden,
-                torch.cat(seen),
-                layer.out,
-                layer.norm2,
-                layer.gates,
-                layer.down,
+                *(hidden, torch.cat(seen), layer.out, beside.out, layer.norm2),
+                *(layer.gates, beside.gates, layer.down, beside.down),
                 self._sizes.eps,
             )
         return hidden
@@ -193,16 +204,23 @@ def _turned(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> to
     return heads * cosine + torch.cat([-second, first], -1) * sine
 
 
+def _through(inputs: torch.Tensor, weight: torch.Tensor, pair: Pair | None) -> torch.Tensor:
+    """Return what a matrix makes of inputs, with what is laid beside it."""
+    made = F.linear(inputs, weight)
+    return made if pair is None else made + F.linear(F.linear(inputs, pair[0]), pair[1])
+
+
 def _before(
     hidden: torch.Tensor,
     norm: torch.Tensor,
     qkv: torch.Tensor,
+    qkv_pair: Pair | None,
     cosine: torch.Tensor,
     sine: torch.Tensor,
     sizes: _Sizes,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return queries, keys and values, each (heads, tokens, head)."""
-    together = F.linear(_normed(hidden, norm, sizes.eps), qkv)
+    together = _through(_normed(hidden, norm, sizes.eps), qkv, qkv_pair)
     together = together.view(len(hidden), sizes.heads + 2 * sizes.shared, sizes.head)
     parts = torch.split(together, [sizes.heads, sizes.shared, sizes.shared], 1)
     queries, keys = (_turned(part, cosine, sine) for part in parts[:2])
@@ -234,12 +252,15 @@ def _after(
     hidden: torch.Tensor,
     seen: torch.Tensor,
     out: torch.Tensor,
+    out_pair: Pair | None,
     norm: torch.Tensor,
     gates: torch.Tensor,
+    gates_pair: Pair | None,
     down: torch.Tensor,
+    down_pair: Pair | None,
     eps: float,
 ) -> torch.Tensor:
     """Return hidden states with what was seen and the feed-forward part added."""
-    hidden = hidden + F.linear(seen, out)
-    gate, up = F.linear(_normed(hidden, norm, eps), gates).chunk(2, -1)
-    return hidden + F.linear(F.silu(gate) * up, down)
+    hidden = hidden + _through(seen, out, out_pair)
+    gate, up = _through(_normed(hidden, norm, eps), gates, gates_pair).chunk(2, -1)
+    return hidden + _through(F.silu(gate) * up, down, down_pair)

@@ -14,6 +14,7 @@ import torch
 
 from vlmchat.demo.drawing.examples import seeded
 from vlmchat.demo.training import state
+from vlmchat.demo.training.adapter import Adapter
 from vlmchat.demo.training.curriculum import Ladder
 from vlmchat.demo.training.optimizers import Optimizers
 from vlmchat.demo.training.processes import Link
@@ -166,7 +167,7 @@ class Leader:
 def run(
     link: Link,
     lessons: Lessons,
-    tower: Tower,
+    trained: Tower | Adapter,
     optimizers: Optimizers,
     leader: Leader | None,
     settings: Settings,
@@ -178,7 +179,7 @@ def run(
     Args:
         link: to the other workers.
         lessons: what a step learns.
-        tower: what is trained.
+        trained: what changes.
         optimizers: change it.
         leader: at worker 0.
         settings: all of them.
@@ -186,7 +187,7 @@ def run(
         work: folder of the run.
     """
     step = at.step
-    parameters = list(tower.parameters())
+    parameters = list(trained.parameters())
     link.follow(parameters)
     order = link.meet(None, lambda _: _first(leader))
     while not order.stop:
@@ -201,7 +202,7 @@ def run(
             found = lessons.measure(link.worker, link.workers)
             link.meet(found, lambda reports: _measured(leader, reports))
         if order.keep and leader is not None:
-            state.write(work, leader.at, settings.plain(), tower, optimizers.state())
+            state.write(work, leader.at, settings.plain(), trained, optimizers.state())
 
 
 def _gradient(parameter: torch.nn.Parameter) -> torch.Tensor:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
+from vlmchat.demo.training.adapter import Adapter
 from vlmchat.demo.training.settings import Optimizer
 from vlmchat.demo.training.tower import Tower
 
@@ -99,10 +100,10 @@ class Muon:
 
 
 class Optimizers:
-    """Both optimizers of a tower.
+    """Both optimizers of a tower, or AdamW alone of an adapter.
 
     Args:
-        tower: whose parameters are trained.
+        trained: whose parameters they change.
         settings: rates.
         height: what all rates are multiplied with.
         worker: number of this worker.
@@ -113,7 +114,7 @@ class Optimizers:
 
     def __init__(
         self,
-        tower: Tower,
+        trained: Tower | Adapter,
         settings: Optimizer,
         height: float = 1.0,
         worker: int = 0,
@@ -123,7 +124,7 @@ class Optimizers:
     ) -> None:
         self._settings = settings
         self._height = height
-        named = list(tower.named_parameters())
+        named = list(trained.named_parameters())
         inner = [(name, it) for name, it in named if it.ndim == 2 and name.startswith("blocks.")]
         chosen = {name for name, _ in inner}
         pairs = [(it, 3 if ".qkv." in name else 1) for name, it in inner]
@@ -175,7 +176,7 @@ class Optimizers:
         """Take over what `state` returned.
 
         Raises:
-            KeyError: it is the state of another tower.
+            KeyError: it is the state of something else.
         """
         for name, buffer in zip(self._names, self.muon.buffers, strict=True):
             buffer.copy_(state[f"muon.{name}"])

@@ -2,7 +2,7 @@
 
 A row is what all its questions share (the pictures, and the sentences of a film), followed by the
 questions with their answers as branches that do not see each other: each has the places in the
-text that it would have alone.
+text that it would have alone. Or the questions follow each other, as turns of one conversation.
 """
 
 from dataclasses import dataclass
@@ -70,14 +70,18 @@ class Prompts:
         self.beginning = words.ids(start)
         self._end = words.special("<|im_end|>")
         self._ask = words.ids("<|im_end|>\n<|im_start|>assistant\n")
+        self._next = words.ids(f"<|im_end|>\n{_USER}")
 
-    def write(self, lesson: Lesson, random: Random, questions: int) -> Prompt:
+    def write(
+        self, lesson: Lesson, random: Random, questions: int, *, turns: bool = False
+    ) -> Prompt:
         """Return some questions about the pictures of a lesson as a row.
 
         Args:
             lesson: pictures with everything that can be asked about them.
             random: chooses the questions, and how fast a film runs.
             questions: how many at the most.
+            turns: they are asked one after the other in one conversation.
         """
         shared, behind = self._shared(lesson, random)
         asked = list(lesson.asked)
@@ -87,14 +91,18 @@ class Prompts:
         places = list(range(len(shared)))
         answers = []
         for branch, one in enumerate(asked, 1):
-            question = (*self._words.ids(behind + one.question), *self._ask)
+            # A further turn stands behind the answer before, and without what a film begins with.
+            further = turns and branch > 1
+            ask = (*self._next, *self._words.ids(one.question)) if further else None
+            question = (*(ask or self._words.ids(behind + one.question)), *self._ask)
             answer = (*self._words.ids(one.answer), self._end)
             # Nothing follows the end of an answer, so it is no input.
             whole = (*question, *answer[:-1])
             answers.append(Answered(one.task, len(tokens) + len(question) - 1, answer))
+            first = places[-1] + 1 if turns else len(shared)
             tokens += whole
-            branches += [branch] * len(whole)
-            places += range(len(shared), len(shared) + len(whole))
+            branches += [0 if turns else branch] * len(whole)
+            places += range(first, first + len(whole))
         ids = torch.tensor(tokens)
         before = len(self.beginning)
         row = Row(torch.tensor(places) + before, _seen(torch.tensor(branches), before))

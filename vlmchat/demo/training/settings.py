@@ -49,6 +49,7 @@ class Optimizer:
     steady_steps: int
     floor: float
     second_phase: float
+    third_phase: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,19 @@ class Augment:
 
 
 @dataclass(frozen=True, slots=True)
-class Language:
+class Reading:
     """Phase 2; see the file."""
+
+    rank: int
+    lessons: int
+    told: float
+    level: float
+    turns: float
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """Phase 3, and what is asked in both; see the file."""
 
     tasks: tuple[str, ...]
     images: int
@@ -116,6 +128,7 @@ class Settings:
     slots: Slots
     marks: Marks
     augment: Augment
+    reading: Reading
     language: Language
     curriculum: Curriculum
 

@@ -21,23 +21,25 @@ from vlmchat.demo.training import (
     state,
     warm,
 )
+from vlmchat.demo.training.adapter import Adapter
 from vlmchat.demo.training.captioning import SlotTrainer
 from vlmchat.demo.training.curriculum import Ladder
 from vlmchat.demo.training.language import LanguageTrainer
 from vlmchat.demo.training.loop import Leader
 from vlmchat.demo.training.optimizers import Optimizers
 from vlmchat.demo.training.processes import Link
+from vlmchat.demo.training.reading import ReadingTrainer
 from vlmchat.demo.training.schedule import Schedule
 from vlmchat.demo.training.settings import SINGLES, Settings
-from vlmchat.demo.training.state import State
+from vlmchat.demo.training.state import Checkpoint, State
 from vlmchat.demo.training.tower import Shape, Tower
 from vlmchat.demo.training.words import Words
 from vlmchat.errors import UsageError
 
 _LOOKED_AT = 16  # drawings of each kind that the patch filters are fitted to
 
-Begun: TypeAlias = tuple[Tower, State, dict[str, torch.Tensor]]
-"""A tower, where the run is, and the optimizers' state."""
+Begun: TypeAlias = tuple[Tower | Adapter, State, dict[str, torch.Tensor]]
+"""What is trained, where the run is, and the optimizers' state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,13 @@ class Plan:
 
     Attributes:
         work: folder of the run.
-        phase: 1 or 2.
+        phase: 1 (the tower, by captions), 2 (the adapter) or 3 (the tower, by answers).
         model: folder of a built demo model, for its text model.
         settings: all of them.
         minutes: of training; 0 for as long as nobody stops it.
         cooldown: minutes at the end in which the rates sink.
         steps: of the phase, over all starts, with which it ends; 0 for any number.
-        source: weights to begin with where there is no checkpoint.
+        source: a tower to begin with where there is no checkpoint; in phase 2 to read from.
         nice: give way to everything else on the machine.
     """
 
@@ -111,13 +113,13 @@ def work(
     settings = plan.settings
     if link.workers > 1:
         torch.set_num_threads(1)
-    tower, at, optimizer = begun or _awaiting(plan)
-    tower.to(settings.run.device)
-    height = 1.0 if plan.phase == 1 else settings.optimizer.second_phase
+    trained, at, optimizer = begun or _awaiting(plan)
+    trained.to(settings.run.device)
+    rates = settings.optimizer
     optimizers = Optimizers(
-        tower,
-        settings.optimizer,
-        height,
+        trained,
+        rates,
+        (1.0, rates.second_phase, rates.third_phase)[plan.phase - 1],
         link.worker,
         link.workers,
         link.share,
@@ -125,16 +127,28 @@ def work(
     )
     if optimizer:
         optimizers.restore(optimizer)
-    lessons = _lessons(plan, tower)
+    lessons = _lessons(plan, trained)
     leader = _leader(plan, lessons.kinds, at, stopped) if link.worker == 0 else None
-    loop.run(link, lessons, tower, optimizers, leader, settings, at, plan.work)
+    loop.run(link, lessons, trained, optimizers, leader, settings, at, plan.work)
 
 
-def _lessons(plan: Plan, tower: Tower) -> loop.Lessons:
+def _lessons(plan: Plan, trained: Tower | Adapter) -> loop.Lessons:
     words = Words(plan.model)
+    if isinstance(trained, Adapter):
+        tower = _asked(_seeing(plan)).to(plan.settings.run.device).requires_grad_(False)
+        return ReadingTrainer(trained, tower, words, plan.settings)
     if plan.phase == 1:
-        return SlotTrainer(tower, words, plan.settings)
-    return LanguageTrainer(tower, words, plan.settings)
+        return SlotTrainer(trained, words, plan.settings)
+    return LanguageTrainer(trained, words, plan.settings, _laid(plan, words))
+
+
+def _laid(plan: Plan, words: Words) -> Adapter | None:
+    """Return the adapter that phase 2 has trained, if it has."""
+    file = state.path(plan.work, 2)
+    if not file.exists():
+        return None
+    adapter = state.read(file).laid(words.config["text_config"])
+    return adapter.to(plan.settings.run.device).requires_grad_(False)
 
 
 def _leader(plan: Plan, kinds: tuple[str, ...], at: State, stopped: Callable[[], bool]) -> Leader:
@@ -172,37 +186,75 @@ def _listening() -> Iterator[Callable[[], bool]]:
 
 
 def beginning(plan: Plan) -> Begun:
-    """Return the tower to begin with, where the run is, and the optimizers' state.
+    """Return what is trained as it begins, where the run is, and the optimizers' state.
 
     Raises:
-        UsageError: the weights to begin with are of another tower, or phase 2 has none.
+        UsageError: the weights to begin with are of another shape, or there are none.
     """
     own = state.path(plan.work, plan.phase)
-    shape = plan.settings.tower
-    if own.exists():
-        found = state.read(own)
-        if found.shape != shape:
-            raise UsageError(
-                f"{own.name} is of a tower of another shape than the settings': give the settings "
-                "that it began with, or another folder."
-            )
-        return _asked(found.made()), found.state, found.optimizer
     torch.manual_seed(plan.settings.run.seed)
-    source = plan.source or (state.path(plan.work, 1) if plan.phase == 2 else None)
-    if source is None:
-        return _asked(fresh(shape)), State(plan.phase), {}
+    if plan.phase == 2:
+        return _reader(plan)
+    if own.exists():
+        found = _read(plan, own)
+        return _asked(found.made()), found.state, found.optimizer
+    if plan.phase == 1 and plan.source is None:
+        return _asked(fresh(plan.settings.tower)), State(plan.phase), {}
+    levels = _levels(plan) if plan.phase == 3 else {}
+    return _asked(_seeing(plan)), State(plan.phase, ladder=levels), {}
+
+
+def _reader(plan: Plan) -> Begun:
+    """Return the same of phase 2."""
+    own, config = state.path(plan.work, 2), Words(plan.model).config["text_config"]
+    if not own.exists():
+        _source(plan)  # says now what is missing, before any worker does
+        level, kinds = plan.settings.reading.level, plan.settings.curriculum.kinds
+        ladder = {kind: [level, 0.0, 0, 0] for kind in kinds}
+        return Adapter(config, plan.settings.reading.rank), State(2, ladder=ladder), {}
+    found = _read(plan, own)
+    return found.laid(config), found.state, found.optimizer
+
+
+def _read(plan: Plan, file: Path) -> Checkpoint:
+    """Return a checkpoint to go on from.
+
+    Raises:
+        UsageError: it has other shapes than the settings say.
+    """
+    found = state.read(file)
+    rank = int(found.settings.get("reading", {}).get("rank", plan.settings.reading.rank))
+    if found.shape != plan.settings.tower or rank != plan.settings.reading.rank:
+        raise UsageError(
+            f"{file.name} is of a tower or an adapter of another shape than the settings': give "
+            "the settings that it began with, or another folder."
+        )
+    return found
+
+
+def _source(plan: Plan) -> Path:
+    """Return where the tower comes from that a phase begins with, or reads from.
+
+    Raises:
+        UsageError: there is none.
+    """
+    source = plan.source or state.path(plan.work, 1)
     if not source.exists():
         raise UsageError(
-            f"Phase 2 goes on from phase 1, and there is no {source.name}: run phase 1 first, or "
-            "name weights with --from."
+            f"Phase {plan.phase} goes on from phase 1, and there is no {source.name}: run phase 1 "
+            "first, or name weights with --from."
         )
-    tower = warm.resampled(exporting.load(source), shape)
-    levels = _levels(source) if plan.phase == 2 else {}
-    return _asked(tower), State(plan.phase, ladder=levels), {}
+    return source
 
 
-def _levels(source: Path) -> dict[str, Any]:
+def _seeing(plan: Plan) -> Tower:
+    """Return the tower that a phase begins with, or reads from."""
+    return warm.resampled(exporting.load(_source(plan)), plan.settings.tower)
+
+
+def _levels(plan: Plan) -> dict[str, Any]:
     """Return a ladder on the levels that phase 1 has reached; of a folder, which has none, {}."""
+    source = _source(plan)
     if source.is_dir():
         return {}
     reached = state.read(source).state.ladder
@@ -218,8 +270,7 @@ def _asked(tower: Tower) -> Tower:
 
 def _awaiting(plan: Plan) -> Begun:
     """Return the same for a worker that will be given the leader's weights."""
-    own = state.path(plan.work, plan.phase)
-    if own.exists():
+    if plan.phase == 2 or state.path(plan.work, plan.phase).exists():
         return beginning(plan)
     return _asked(Tower(plan.settings.tower)), State(plan.phase), {}
 

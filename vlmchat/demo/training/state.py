@@ -13,12 +13,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from vlmchat.demo.training.adapter import Adapter
 from vlmchat.demo.training.tower import Shape, Tower
 from vlmchat.errors import UsageError, VlmchatError
 from vlmchat.finetune.files import write_whole
 
 _VERSION = 1
-_TOWER, _OPTIMIZER = "tower.", "optimizer."
+_TOWER, _ADAPTER, _OPTIMIZER = "tower.", "adapter.", "optimizer."
 
 
 @dataclass(slots=True)
@@ -26,7 +27,7 @@ class State:
     """Where a run is.
 
     Attributes:
-        phase: 1 or 2.
+        phase: 1, 2 or 3.
         step: steps of this phase so far.
         images: pictures seen in this phase.
         seconds: that this phase has run, over all starts.
@@ -48,14 +49,16 @@ class Checkpoint:
         state: where the run was.
         settings: the run's settings, all tables.
         shape: of the tower.
-        tower: its weights.
-        optimizer: its state.
+        tower: its weights; none in phase 2.
+        adapter: the text model's adapter's weights; in phase 2 alone.
+        optimizer: the state of what changes them.
     """
 
     state: State
     settings: dict[str, Any]
     shape: Shape
     tower: dict[str, torch.Tensor]
+    adapter: dict[str, torch.Tensor]
     optimizer: dict[str, torch.Tensor]
 
     def made(self) -> Tower:
@@ -63,6 +66,16 @@ class Checkpoint:
         tower = Tower(self.shape, len(self.tower.get("aside.bias", ())))
         tower.load_state_dict(self.tower)
         return tower
+
+    def laid(self, config: dict[str, Any]) -> Adapter:
+        """Return the adapter.
+
+        Args:
+            config: of the text model that it is for.
+        """
+        adapter = Adapter(config, int(self.settings["reading"]["rank"]))
+        adapter.load_state_dict(self.adapter)
+        return adapter
 
 
 def path(work: Path, phase: int) -> Path:
@@ -74,7 +87,7 @@ def write(
     work: Path,
     state: State,
     settings: dict[str, Any],
-    tower: Tower,
+    trained: Tower | Adapter,
     optimizer: dict[str, torch.Tensor],
 ) -> Path:
     """Write a checkpoint in the place of the one before.
@@ -82,7 +95,8 @@ def write(
     Raises:
         VlmchatError: it cannot be written; the one before is still there.
     """
-    tensors = {f"{_TOWER}{name}": tensor for name, tensor in tower.state_dict().items()}
+    prefix = _TOWER if isinstance(trained, Tower) else _ADAPTER
+    tensors = {f"{prefix}{name}": tensor for name, tensor in trained.state_dict().items()}
     tensors |= {f"{_OPTIMIZER}{name}": tensor for name, tensor in optimizer.items()}
     about = {
         "version": _VERSION,
@@ -125,6 +139,7 @@ def read(file: Path) -> Checkpoint:
         about["settings"],
         Shape(**about["settings"]["tower"]),
         _under(_TOWER, tensors),
+        _under(_ADAPTER, tensors),
         _under(_OPTIMIZER, tensors),
     )
 

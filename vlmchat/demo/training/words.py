@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
+from vlmchat.demo.reading import plain_file
 from vlmchat.errors import UsageError
 
 TEXT = "model.text_model."
@@ -48,10 +49,13 @@ class Words:
         self._encoded = lru_cache(maxsize=200_000)(self._encode)
 
     def weight(self, name: str) -> torch.Tensor:
-        """Return one of the model's weights, in float32."""
-        with safe_open(self.folder / "model.safetensors", "pt") as file:
-            found: torch.Tensor = file.get_tensor(name)
-        return found.float()
+        """Return one of the model's weights, in float32; the text model's as they were."""
+        for file in filter(None, (plain_file(self.folder), self.folder / "model.safetensors")):
+            with safe_open(file, "pt") as stored:
+                if name in stored.keys():  # noqa: SIM118
+                    found: torch.Tensor = stored.get_tensor(name)
+                    return found.float()
+        raise KeyError(name)
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a text as it stands."""

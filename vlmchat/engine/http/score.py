@@ -32,6 +32,7 @@ async def score(served: Served, request: Request) -> Response:
         messages = await asyncio.to_thread(
             asked.conversation, served.resolver(), videos=loaded.video
         )
+        loaded = await asyncio.to_thread(loaded.answering, messages)
 
         def work(caches: "Caches") -> "Scored":
             from vlmchat.engine.scoring import score as scored
