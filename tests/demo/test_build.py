@@ -20,7 +20,7 @@ def test_a_full_disk_is_refused_with_both_numbers(small_disk: Callable[[int], Pa
     child = start(small_disk(20_000_000) / "home")
     last = events(child)[-1]
     assert child.returncode == 3
-    assert "needs 400 MB and 20 MB are free" in last["error"]
+    assert "needs 620 MB and 20 MB are free" in last["error"]
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(

@@ -229,14 +229,15 @@ def log_line(**values: Any) -> str:
 
 def test_the_card_has_every_figure_and_what_the_log_says(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
-    kinds = {"colour": {"count": 600}, "clip": {"count": 400}}
+    kinds = {"scene": {"count": 1000}}  # pictures in the first phase, then answers by kind
+    tasks = kinds | {"task/colour": {"count": 600}, "task/count": {"count": 400}}
     log.write_text(
         log_line(phase=1, step=50, images=3200, seconds=100.0, kinds=kinds)
         + log_line(phase=1, step=100, images=6400, seconds=7200.0, kinds=kinds)
         + json.dumps({"event": "measured", "phase": 1, "step": 100})
         + "\n"
-        + log_line(phase=2, step=10, images=1200, seconds=1800.0, kinds=kinds)
-        + log_line(phase=2, step=20, images=2400, seconds=3600.0, kinds=kinds)
+        + log_line(phase=2, step=10, images=1200, seconds=1800.0, kinds=tasks)
+        + log_line(phase=2, step=20, images=2400, seconds=3600.0, kinds=tasks)
     )
     row = Row("object", right=450, asked=500, seconds=100.0, wrong=(Wrong(1, "?", "a", "b"),))
     noto = {

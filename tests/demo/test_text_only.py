@@ -50,9 +50,10 @@ def test_logits_of_50_prompts_are_the_text_models_own_bit_for_bit(plain: Any) ->
     demo = loaded(library=True, dtype="bfloat16")
     assert len(PROMPTS) == 50
     for prompt in PROMPTS:
-        ids = torch.tensor([demo.builder.build([user_message(prompt)]).ids])
+        asked = [user_message(prompt)]
+        text, ids = demo.answering(asked), torch.tensor([demo.builder.build(asked).ids])
         with torch.inference_mode():
-            own, ours = plain(ids).logits, demo.model(input_ids=ids).logits
+            own, ours = plain(ids).logits, text.model(input_ids=ids).logits
         assert own.shape[-1] == VOCABULARY < ours.shape[-1]
         assert torch.equal(own, ours[..., :VOCABULARY])
         assert int(ours.argmax(-1).max()) < VOCABULARY  # nowhere is an added token the likeliest
@@ -82,6 +83,6 @@ def test_greedy_answers_have_no_added_token_with_or_without_pictures(
     for question in asked:
         prompt = demo.builder.build([question])
         params = SamplingParams(max_tokens=24)
-        generate.generate(demo, prompt, params, Event(), lambda _: None)
+        generate.generate(demo.answering([question]), prompt, params, Event(), lambda _: None)
     assert len(chosen) > len(asked)
     assert max(chosen) < VOCABULARY

@@ -90,6 +90,18 @@ def test_it_is_what_peft_makes_of_its_files(
     assert not (assembled / "reading").exists()
 
 
+def test_what_is_shipped_may_be_written_over(
+    adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "weights"
+    exporting.export(Tower(SMALL), shipped)
+    before = {file.name: file.read_bytes() for file in shipped.iterdir()}
+    monkeypatch.setattr(exporting, "shipped_weights", lambda: shipped)
+    exporting.export(Tower(SMALL), shipped, adapter)
+    changed = {name for name, data in before.items() if (shipped / name).read_bytes() != data}
+    assert changed == {"vision.safetensors"} and (shipped / "reading").is_dir()
+
+
 def test_what_learns_reads_the_beginning_with_what_it_has_learned(
     small: Path, adapter: Adapter
 ) -> None:

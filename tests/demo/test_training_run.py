@@ -29,9 +29,12 @@ held_out = 16
 log_steps = 5
 [optimizer]
 warmup_steps = 10
-second_phase = 0.4
 [slots]
 batch = 24
+[reading]
+rank = 8
+lessons = 8
+level = 0.0
 [language]
 tasks = ["colour"]
 images = 20
@@ -90,6 +93,8 @@ def test_a_few_minutes_from_nothing_make_a_model_that_sees_colours(
     second = trained(work, model, "--phase", "2", "--steps", "60")
     steps = [line for line in second if line["phase"] == 2]
     assert steps[-1]["losses"]["loss"] < 0.6 * steps[0]["losses"]["loss"]
+    third = trained(work, model, "--phase", "3", "--steps", "5")
+    assert third[-1]["phase"] == 3 and third[-1]["losses"]["loss"] < steps[0]["losses"]["loss"]
     whole = tmp_path / "model"
     export = [sys.executable, "-m", "vlmchat.demo.train", "--work", str(work)]
     subprocess.run([*export, "--model", str(model), "--assemble", str(whole)], check=True)

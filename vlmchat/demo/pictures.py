@@ -1,4 +1,4 @@
-"""Drawn pictures to try the demo model on: scenes of coloured shapes, and pictured objects.
+"""Drawn pictures to try the demo model on: coloured shapes, pictured objects, and a chart.
 
 Everything is drawn on 240 × 240 pixels, the size that the demo's vision tower sees.
 """
@@ -58,7 +58,7 @@ class Sample:
         name: file name.
         question: something the model can be asked about it.
         answer: what is right.
-        shapes: of a scene; empty for a pictured object.
+        shapes: of a scene; empty for a picture that lies in `SAMPLES`.
     """
 
     name: str
@@ -142,41 +142,45 @@ SCENES: tuple[Sample, ...] = (
     _scene(
         "three-shapes.png",
         "Describe the image.",
-        "There are 3 shapes: a blue square, a yellow star, and a red heart.",
-        Shape("square", "blue", 60, 80, 34),
-        Shape("star", "yellow", 130, 170, 34),
-        Shape("heart", "red", 190, 70, 34),
+        "A blue square, a yellow star and a red heart.",
+        Shape("square", "blue", 45, 50, 34),
+        Shape("star", "yellow", 120, 190, 34),
+        Shape("heart", "red", 195, 50, 34),
     ),
     _scene(
         "two-shapes.png",
         "How many shapes are there?",
         "There are 2 shapes.",
-        Shape("triangle", "green", 70, 130, 38),
-        Shape("square", "orange", 170, 110, 36),
+        Shape("triangle", "green", 45, 120, 36),
+        Shape("square", "orange", 195, 120, 36),
     ),
     _scene(
         "ring-and-star.png",
         "What shape is yellow?",
         "The yellow shape is a star.",
-        Shape("ring", "purple", 80, 80, 36),
-        Shape("star", "yellow", 170, 165, 36),
+        Shape("ring", "purple", 45, 45, 34),
+        Shape("star", "yellow", 195, 190, 36),
     ),
     _scene(
         "three-stars.png",
         "What shape is blue?",
         "The blue shape is a star.",
-        Shape("star", "blue", 55, 70, 32),
-        Shape("star", "yellow", 125, 165, 34),
-        Shape("star", "red", 190, 75, 33),
+        Shape("star", "blue", 45, 50, 32),
+        Shape("star", "yellow", 120, 190, 34),
+        Shape("star", "red", 195, 50, 33),
     ),
 )
 # Rendered from Noto Color Emoji (SIL OFL 1.1), a font that few machines have installed.
 OBJECTS: tuple[Sample, ...] = (
     Sample("cat.png", "What is in the picture?", "The picture shows a cat."),
-    Sample("owl.png", "What is in the picture?", "The picture shows an owl."),
+    Sample("guitar.png", "What is in the picture?", "The picture shows a guitar."),
     Sample("pizza.png", "What is in the picture?", "The picture shows a pizza."),
 )
-ALL = (*SCENES, *OBJECTS)
+# Drawn by `vlmchat.demo.drawing.charts`.
+CHARTS: tuple[Sample, ...] = (
+    Sample("chart.png", "Which bar is the highest?", "The highest bar is Feb."),
+)
+ALL = (*SCENES, *OBJECTS, *CHARTS)
 
 
 def picture(sample: Sample) -> bytes:

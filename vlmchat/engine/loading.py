@@ -111,8 +111,8 @@ class LoadedModel:
 
     @property
     def video(self) -> bool:
-        """Whether the model has learned videos: SmolVLM2 has, its predecessor and the demo not."""
-        return bool(self.model.config.model_type == "smolvlm") and not self.folder.is_demo
+        """Whether the model has learned videos: SmolVLM2 and the demo have, not those before."""
+        return bool(self.model.config.model_type == "smolvlm")
 
     def provenance(self) -> dict[str, str]:
         """Return what produced an answer."""

@@ -113,7 +113,7 @@ DEMO = CatalogueEntry(
     parameters=140_385_856,
     text=_TEXT_256M,
     context=8192,
-    video=False,
+    video=True,
     licence=_APACHE,
     download_bytes=92_871_040,
     processor=ProcessorSpec(240, 240, splitting=False, tokens_per_tile=25),

@@ -4,7 +4,7 @@ Nobody edits the card by hand: it is written again from ``card.json``, which the
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ understand photographs.** This card is written by `python -m vlmchat.demo.evalua
 figures in `card.json`, never by hand.
 
 - Architecture: `SmolVLMForConditionalGeneration`, loaded like any other model.
-- Text model: SmolLM2-135M-Instruct (Apache-2.0), unchanged. Without a picture it says, token by
-  token, what SmolLM2-135M-Instruct says.
+- Text model: SmolLM2-135M-Instruct (Apache-2.0). Without a picture in the conversation it is
+  unchanged, and says, token by token, what SmolLM2-135M-Instruct says. With one it answers with a
+  LoRA that was trained for this project, merged in when the model is put together.
 - Vision tower and connector: trained from scratch for this project on drawings alone.
 - Licence of the weights in this package: Apache-2.0."""
 _LIMITS = """\
@@ -131,9 +132,10 @@ def _training(training: dict[str, Any]) -> Iterator[str]:
     yield (
         "`python -m vlmchat.demo.train` is the whole recipe, its settings are in "
         "`vlmchat/demo/training/settings.toml`. First each image token learns to be a word of a "
-        "caption in the text model's own embedding space, without the text model; then questions "
-        "are answered through the frozen text model. Drawings are made while it trains and never "
-        "come twice; each kind gets harder as it is learned."
+        "caption in the text model's own embedding space, without the text model (phase 1); then a "
+        "LoRA learns to answer from such captions, and from what the tower really makes of "
+        "pictures (phase 2). Drawings are made while it trains and never come twice; each kind "
+        "gets harder as it is learned."
     )
     yield ""
     yield "| phase | steps | pictures | answers | hours |"
@@ -194,8 +196,7 @@ def training_of(log: Path, hardware: str = "") -> dict[str, Any]:
             phase = phases.setdefault(row["phase"], {"phase": row["phase"], "answers": 0})
             hours = round(row["seconds"] / 3600, 3)
             phase |= {"steps": row["step"], "pictures": row["images"], "hours": hours}
-            # The first phase has captions only.
-            phase["answers"] += _counted(row["kinds"].values()) if row["phase"] > 1 else 0
+            phase["answers"] += _answers(row["kinds"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"“{visible_line(str(log))}” is no log of the demo model's trainer "
@@ -204,5 +205,6 @@ def training_of(log: Path, hardware: str = "") -> dict[str, Any]:
     return {"phases": [phases[phase] for phase in sorted(phases)], "hardware": hardware}
 
 
-def _counted(kinds: Iterable[dict[str, Any]]) -> int:
-    return sum(int(kind["count"]) for kind in kinds)
+def _answers(kinds: dict[str, dict[str, Any]]) -> int:
+    """Return how many answers a line tells of; the first phase has captions only."""
+    return sum(int(each["count"]) for kind, each in kinds.items() if kind.startswith("task/"))

@@ -51,8 +51,10 @@ def export(tower: Tower, folder: Path, adapter: Adapter | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shipped, shape = shipped_weights(), tower.shape
     for file in sorted(shipped.iterdir()):
-        if file.is_file() and file.name not in (WEIGHTS, "config.json"):
-            shutil.copyfile(file, folder / file.name)
+        target = folder / file.name
+        known = not file.is_file() or file.name in (WEIGHTS, "config.json")
+        if not known and not (target.exists() and target.samefile(file)):
+            shutil.copyfile(file, target)
     config = json.loads((shipped / "config.json").read_text("utf-8"))
     config["scale_factor"] = shape.scale
     config["vision_config"] |= {
