@@ -11,6 +11,7 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionEmbeddings
 
 from tests.demo.small import SMALL
 from vlmchat.demo.training import exporting, warm
+from vlmchat.demo.training.adapter import Adapter
 from vlmchat.demo.training.optimizers import Muon, orthogonal
 from vlmchat.demo.training.settings import Optimizer, load
 from vlmchat.demo.training.tower import Shape, Tower, from_library, positions, to_library
@@ -98,10 +99,21 @@ def test_weights_come_back_as_they_went() -> None:
 
 
 def test_an_export_is_laid_out_like_the_shipped_weights(tmp_path: Path) -> None:
-    tower = Tower(Shape())
-    exporting.export(tower, tmp_path)
-    shipped = {file.name for file in shipped_weights().iterdir()}
-    assert {file.name for file in tmp_path.iterdir()} == shipped
+    text = json.loads((shipped_weights() / "config.json").read_text())["text_config"]
+    tower, adapter = Tower(Shape()), Adapter(text, load().reading.rank)
+    exporting.export(tower, tmp_path, adapter)
+    files, shipped = (
+        {str(file.relative_to(folder)) for file in folder.rglob("*")}
+        for folder in (tmp_path, shipped_weights())
+    )
+    assert files == shipped
+    reads, ours = (
+        load_file(folder / "reading" / "adapter_model.safetensors")
+        for folder in (shipped_weights(), tmp_path)
+    )
+    assert {name: it.shape for name, it in reads.items()} == {
+        name: it.shape for name, it in ours.items()
+    }
     config = json.loads((tmp_path / "config.json").read_text())
     assert Shape.of_config(config) == Shape()
     before = load_file(shipped_weights() / "vision.safetensors")
@@ -110,7 +122,7 @@ def test_an_export_is_laid_out_like_the_shipped_weights(tmp_path: Path) -> None:
     assert all(tensor.dtype == torch.bfloat16 for tensor in weights.values())
     again = exporting.load(tmp_path)
     torch.testing.assert_close(again.places, tower.places, rtol=0, atol=0.01)
-    assert sum(it.numel() for it in tower.parameters()) * 2 < 30_000_000
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) < 30_000_000
 
 
 def test_coarse_weights_begin_a_fine_tower_that_sees_much_the_same() -> None:
