@@ -206,6 +206,8 @@ def test_the_phases_go_on_from_each_other_and_export(model: Path, tmp_path: Path
     assert second.state.step == 3 and not second.tower
     assert all(it.abs().sum() > 0 for it in second.adapter.values())
     assert any(kind.startswith("task/") for kind in lines(work)[-1]["kinds"])
+    with pytest.raises(UsageError, match="holds no tower"):
+        start(model, work, "--phase", "3", "--from", str(state.path(work, 2)))
     start(model, work, "--phase", "3", "--steps", "2")
     third = state.read(state.path(work, 3))
     assert any(not torch.equal(first.tower[name], it) for name, it in third.tower.items())

@@ -29,7 +29,10 @@ def load(source: Path) -> Tower:
         UsageError: it is neither.
     """
     if not source.is_dir():
-        return state.read(source).made()
+        found = state.read(source)
+        if not found.tower:
+            raise UsageError(f"{source.name} holds no tower, but the adapter of phase 2.")
+        return found.made()
     try:
         config = json.loads((source / "config.json").read_text("utf-8"))
         return towers.from_library(Shape.of_config(config), load_file(source / WEIGHTS))
