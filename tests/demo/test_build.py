@@ -70,7 +70,6 @@ def test_the_demo_resolves_by_name(demo_home: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.slow
 @pytest.mark.registry
-@pytest.mark.slow
 def test_text_logits_are_the_text_models_own_bit_for_bit(
     demo_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -78,11 +77,13 @@ def test_text_logits_are_the_text_models_own_bit_for_bit(
     from transformers import PreTrainedTokenizerFast, SmolVLMForConditionalGeneration
 
     from vlmchat.demo.build import load_text_model
+    from vlmchat.engine.views import with_layers
 
     monkeypatch.setenv("VLMCHAT_HOME", str(demo_home))
     folder = demo_model.folder()
     plain = load_text_model(fetch.fetch_gguf(tmp_path, tmp_path / "none", ignore_progress))
-    demo = SmolVLMForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    reads = SmolVLMForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    demo = with_layers(reads, folder / local.PLAIN, torch.bfloat16)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
     assert tokenizer.convert_tokens_to_ids("<image>") == config["image_token_id"]

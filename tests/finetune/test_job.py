@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -214,6 +215,24 @@ def test_a_trainer_is_known_to_be_alive_until_it_is_killed(
     with job.hold():
         assert job.state() == "running"
     assert job.state() == "dead"
+
+
+def test_whoever_asks_at_the_same_moment_is_not_taken_for_a_trainer(
+    examples: list[Example], jobs: Path
+) -> None:
+    job = create(spec(), examples, folder=jobs)
+    with job.hold():
+        pass
+    with FileLock(job.folder / "lock"):
+        assert not job.alive()
+        (job.folder / "pid").write_text(f"{_process_that_has_ended()}\n")
+        assert not job.alive() and job.pid() is None
+
+
+def _process_that_has_ended() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    return process.pid
 
 
 def test_two_trainers_do_not_share_a_job(

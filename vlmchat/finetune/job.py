@@ -206,6 +206,7 @@ class Job:
 
     def alive(self) -> bool:
         """Return whether a trainer holds the job now."""
+        import psutil
         from filelock import FileLock, Timeout
 
         path = self.folder / "lock"
@@ -214,7 +215,11 @@ class Job:
         try:
             with FileLock(path, timeout=0):
                 return False
-        except (Timeout, OSError):
+        except Timeout:
+            # Others that ask have the lock for a moment, too, but leave no number.
+            number = self._pid_written()
+            return number is not None and psutil.pid_exists(number)
+        except OSError:
             return True
 
     @contextmanager
@@ -239,11 +244,15 @@ class Job:
 
     def pid(self) -> int | None:
         """Return the process that holds the job, if one does."""
+        number = self._pid_written()
+        return number if number is not None and self.alive() else None
+
+    def _pid_written(self) -> int | None:
+        """Return the number that a trainer has left in the folder, be it dead or alive."""
         try:
-            number = int((self.folder / "pid").read_text("ascii"))
+            return int((self.folder / "pid").read_text("ascii"))
         except (OSError, ValueError):
             return None
-        return number if self.alive() else None
 
     # Requests ---------------------------------------------------------------------------------
 
