@@ -87,7 +87,8 @@ class EngineSettings(_Group):
     """Where the local engine computes."""
 
     adapter: NonEmpty | None = Field(default=None, json_schema_extra=_RESTART)
-    """Name of an adapter on the shelf, or folder of a PEFT adapter, to lay over the model."""
+    """Name of an adapter on the shelf, or folder of a PEFT adapter, to lay over the model;
+    off takes away even the model's own."""
 
     native: Native = Field(title="Native step", default="auto", json_schema_extra=_RESTART)
     """Whether tokens are computed by code that is compiled for this processor on first use, where a
@@ -345,14 +346,13 @@ class Settings(BaseSettings):
     def engine_options(self) -> "EngineOptions":
         """Return how the local engine is started."""
         from vlmchat.client.supervisor import EngineOptions
-        from vlmchat.models.adapter import find_adapter
+        from vlmchat.models.adapter import for_engine
 
-        adapter = self.engine.adapter
         return EngineOptions(
             self.engine.model,
             self.engine.quant,
             self.engine.device,
-            str(find_adapter(adapter)) if adapter else None,
+            for_engine(self.engine.adapter),
             self.engine.threads,
             self.engine.native,
             max_pixels=self.media.max_pixels,

@@ -42,6 +42,11 @@ def test_two_adapters_of_one_name_are_refused(tmp_path: Path) -> None:
     assert "rename a folder" in said
 
 
+def test_off_is_no_adapter_beside_others(tmp_path: Path) -> None:
+    said = refused(2, "serve", "--adapter", "off", "--adapter", tmp_path / "x")
+    assert "stands alone" in said
+
+
 def client_of(one: serve_load.Serving) -> Any:
     return openai.OpenAI(base_url=f"{one.url}/v1", api_key=serve_load.KEY, max_retries=0)
 

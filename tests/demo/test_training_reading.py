@@ -23,8 +23,10 @@ from vlmchat.demo.training.reading import ReadingTrainer
 from vlmchat.demo.training.settings import load
 from vlmchat.demo.training.tower import Tower
 from vlmchat.demo.training.words import Words
+from vlmchat.engine.adapters import wear
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
 from vlmchat.engine.prompt import PromptBuilder
+from vlmchat.errors import ModelError
 from vlmchat.media.images import media_from_bytes
 from vlmchat.media.rules import DEFAULT_LIMITS
 from vlmchat.media.tiles import ProcessorSpec
@@ -176,9 +178,13 @@ def test_a_step_changes_the_adapter_alone(small: Path, tmp_path: Path, told: flo
 def test_without_a_picture_the_engine_answers_as_the_text_model_was(
     small: Path, assembled: Path, way: str
 ) -> None:
-    def loaded(folder: Path) -> LoadedModel:
+    def loaded(folder: Path, *, own_adapter: bool = True) -> LoadedModel:
         options = LoadOptions(
-            str(folder), "none", "cpu", dtype="float32", native="off", library=way == "library"
+            *(str(folder), "none", "cpu"),
+            dtype="float32",
+            native="off",
+            library=way == "library",
+            own_adapter=own_adapter,
         )
         return load_model(options, ignore_progress)
 
@@ -196,3 +202,11 @@ def test_without_a_picture_the_engine_answers_as_the_text_model_was(
     )
     assert after.answering([seen]) is after and after.answering(words) is after.answering(())
     assert (logits(before, [seen]) - logits(after, [seen])).abs().max() > 0.1
+    off = loaded(assembled, own_adapter=False)
+    assert [it.adapter for it in (before, after, off)] == ["", "", "off"]
+    assert [it.own_adapter for it in (before, after, off)] == ["", "reading", "reading"]
+    assert torch.equal(logits(off, words), logits(before, words))
+    assert off.plain is None and off.answering([seen]) is off
+    with pytest.raises(ModelError, match="its own adapter, which is off"):
+        wear(off, "birds", small)
+    assert (logits(off, [seen]) - logits(after, [seen])).abs().max() > 0.1

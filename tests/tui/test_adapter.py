@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_engine import FakeEngine, Reply, Script, running
+from tests.fake_engine import MODEL, FakeEngine, Reply, Script, running
 from tests.tui.driving import chatting, remote
 from tests.tui.test_engine_change import by_model
 from vlmchat.errors import ModelError, UsageError
@@ -63,6 +63,29 @@ async def test_on_and_off_and_what_is_wrong(tmp_path: Path) -> None:
         await chat.ask("Still there?")
         await chat.answered()
         assert len(chat.errors()) == 2
+
+
+async def test_the_models_own_goes_off_and_on(tmp_path: Path) -> None:
+    folder = adapter_in(tmp_path / "birds")
+    own = {"id": "seer", "meta": {**MODEL["meta"], "title": "The seer", "own_adapter": "reading"}}
+    scripts = {"auto": Script([Reply(["Yes."])], model=own)}
+    async with chatting(by_model(tmp_path, **scripts)) as chat:
+
+        async def becomes(line: str, adapter: str | None) -> None:
+            await chat.ask(line)
+            await chat.until(lambda: chat.local.engine.options.adapter == adapter)
+            await chat.ready()
+
+        await chat.ready()
+        await becomes(f"/adapter {folder}", str(folder))
+        # The engine of these scripts does not tell what it has laid over the model.
+        await becomes("/adapter reading", None)
+        await becomes("/adapter off", "off")
+        assert any("/adapter reading" in note.replace("\n", " ") for note in chat.notices())
+        await chat.ask("/adapter off")
+        await chat.until(lambda: any("runs with already" in note for note in chat.notices()))
+        await becomes("/adapter reading", None)
+        assert chat.errors() == []
 
 
 async def test_an_adapter_that_does_not_fit_says_the_way_back(tmp_path: Path) -> None:

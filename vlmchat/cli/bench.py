@@ -85,13 +85,14 @@ def measure(
     Raises:
         EngineError: a side could not be measured.
     """
-    from vlmchat.models.adapter import find_adapter
+    from vlmchat.models.adapter import for_engine
 
     arguments = ["--device", engine.device, "--quant", engine.quant]
     arguments += ["--threads", str(engine.threads), "--native", engine.native]
     arguments += ["--model", engine.model] if engine.model else []
     arguments += ["--quick"] if quick else []
-    own = ["--adapter", str(find_adapter(engine.adapter))] if engine.adapter else []
+    adapter = for_engine(engine.adapter)
+    own = ["--adapter", adapter] if adapter else []
     result = {"ours": _side([*arguments, *own], "vlmchat", tell)}
     if library:
         result["library"] = _side([*arguments, "--side", "library"], "transformers", tell)

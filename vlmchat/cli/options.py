@@ -27,7 +27,7 @@ Threads: TypeAlias = Annotated[
 ]
 Adapter: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="Adapter for the local engine: its name on the shelf, or a PEFT folder."),
+    typer.Option(help="Adapter for the local engine: a name on the shelf, a PEFT folder, or off."),
 ]
 EngineUrl: TypeAlias = Annotated[
     str | None,

@@ -270,7 +270,7 @@ def _candidates(
     saved: Saved, overrides: dict[str, Any], settings: "Settings"
 ) -> "list[EngineOptions]":
     """Return the local engine as it was, then the nearest to it that may be had."""
-    from vlmchat.models.adapter import find_adapter
+    from vlmchat.models.adapter import for_engine
 
     model, revision = _text(saved, "model"), _text(saved, "revision")
     exact = f"{model}@{revision}" if model and revision and model != "demo" else model
@@ -283,7 +283,7 @@ def _candidates(
     quant = overrides.get("quant") or (quant if quant in ("none", "8bit", "4bit") else "auto")
     wanted = overrides.get("device") or (device if device in ("cpu", "cuda") else "auto")
     if "adapter" in overrides:
-        adapter = str(find_adapter(overrides["adapter"]))
+        adapter = for_engine(overrides["adapter"])
     base = replace(settings.engine_options(), quant=quant, adapter=adapter)
     if (_text(saved, "way") or "").startswith("portable"):
         base = replace(base, native="off")  # the last bits come out as they did
@@ -302,8 +302,12 @@ def _adapter(saved: Saved) -> str | None:
     An adapter that was learned anew under the same name is another one.
     """
     from vlmchat.finetune.shelf import digest_of, read_folder, with_digest
+    from vlmchat.models.adapter import OFF
 
-    digest = (_text(saved, "adapter") or "").rpartition("@")[2]
+    name = _text(saved, "adapter") or ""
+    if name == OFF:
+        return OFF
+    digest = name.rpartition("@")[2]
     path = _text(saved, "adapter_path")
     there = path if path and (Path(path) / "adapter_config.json").is_file() else None
     with contextlib.suppress(VlmchatError):

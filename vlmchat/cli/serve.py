@@ -166,10 +166,14 @@ def _adapter_arguments(specs: list[str]) -> list[str]:
     """Return the engine's arguments for adapters.
 
     Raises:
-        UsageError: two of them have the same name.
+        UsageError: two of them have the same name, or one is “off”, beside which there is none.
     """
-    from vlmchat.models.adapter import find_adapter
+    from vlmchat.models.adapter import OFF, find_adapter
 
+    if OFF in specs:
+        if len(specs) > 1:
+            raise UsageError("--adapter off stands alone: adapters lie over the model's own.")
+        return ["--adapter", OFF]
     folders = [find_adapter(spec) for spec in specs]
     names = [folder.name for folder in folders]
     for name in names:

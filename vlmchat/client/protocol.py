@@ -174,6 +174,7 @@ class ModelInfo:
         video: whether the model has learned videos.
         parent: of an adapter, the model that it is laid over.
         server: the program that serves it, by its name; empty where it does not say.
+        own_adapter: name of the adapter that it brings along to read pictures with, or empty.
     """
 
     id: str
@@ -190,6 +191,7 @@ class ModelInfo:
     video: bool = False
     parent: str = ""
     server: str = ""
+    own_adapter: str = ""
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "ModelInfo":

@@ -31,7 +31,7 @@ class EngineOptions:
         model: catalogue name, Hub id (``owner/name`` or ``owner/name@revision``) or folder.
         quant: ``auto``, ``none``, ``8bit`` or ``4bit``.
         device: ``auto``, ``cpu`` or ``cuda``.
-        adapter: folder of a PEFT adapter.
+        adapter: folder of a PEFT adapter; ``off`` for none, not even the model's own.
         threads: to compute with; 0 follows the load of the machine.
         native: ``auto``, or ``off`` for no compiled code.
         max_pixels: larger pictures are refused; ``None`` for the engine's default.

@@ -1,9 +1,10 @@
 """What the demo's text model reads pictures with, and the same text model without it.
 
 SmolLM2 has never seen an image token. A LoRA that it was trained with for this project
-(`vlmchat.demo.training.reading`) comes with the vision weights and is merged into the model when
-that is put together. Its layers as they were lie beside, in a folder of their own: where there is
-no picture the engine answers with them, so that text chat stays exactly SmolLM2's.
+(`vlmchat.demo.training.reading`) comes with the vision weights, in a folder `READING` as PEFT saves
+it, and is merged into the model when that is put together. Its layers as they were lie beside, in a
+folder of their own: where there is no picture the engine answers with them, so that text chat stays
+exactly SmolLM2's, and always where the adapter is taken off (``/adapter off``).
 """
 
 import json
@@ -11,15 +12,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmchat.models.local import PLAIN
+from vlmchat.models.local import PLAIN, READING
 
 if TYPE_CHECKING:
     import torch
 
     Weights = dict[str, torch.Tensor]
 
-READING = "reading"
-"""Folder of the adapter, as PEFT saves it, beside the vision weights."""
 _FILE = "model.safetensors"
 _LAYER = re.compile(r"model\.text_model\.layers\.")
 _PART = re.compile(r"base_model\.model\.(.+)\.lora_A\.weight")

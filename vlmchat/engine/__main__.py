@@ -18,6 +18,7 @@ from vlmchat.engine.http.limits import Limits as HttpLimits
 from vlmchat.engine.http.server import Server
 from vlmchat.engine.service import EngineService, State
 from vlmchat.media.rules import DEFAULT_LIMITS, Limits, MediaRules, use_rules
+from vlmchat.models.adapter import OFF
 from vlmchat.models.progress import ProgressSink
 from vlmchat.wire import TOKEN_VARIABLE, is_loopback
 
@@ -38,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         action="append",
         default=[],
-        help="folder of a PEFT adapter; the first of several answers who names none",
+        help="folder of a PEFT adapter; the first of several answers who names none; "
+        "off takes away the model's own",
     )
     result.add_argument("--host", default="127.0.0.1")
     result.add_argument("--port", type=int, default=0)
@@ -166,13 +168,16 @@ def loader(options: argparse.Namespace) -> Callable[[ProgressSink], "LoadedModel
     def load(progress: ProgressSink) -> "LoadedModel":
         from vlmchat.engine.loading import LoadOptions, load_model
 
+        adapter = next(iter(options.adapter), None)
+        off = str(adapter) == OFF
         wanted = LoadOptions(
             options.model,
             options.quant,
             options.device,
-            next(iter(options.adapter), None),
+            None if off else adapter,
             options.threads,
             native=options.native,
+            own_adapter=not off,
         )
         return load_model(wanted, progress)
 

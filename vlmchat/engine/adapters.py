@@ -31,7 +31,7 @@ from vlmchat.engine.weights import load_weights, strip
 from vlmchat.errors import ModelError, VlmchatError
 from vlmchat.finetune.job import BaseModelRef
 from vlmchat.finetune.shelf import DIGITS, read_folder
-from vlmchat.models.adapter import CONFIG, PROMPTS, WEIGHTS, check_adapter
+from vlmchat.models.adapter import CONFIG, OFF, PROMPTS, WEIGHTS, check_adapter
 from vlmchat.models.catalogue import lookup
 from vlmchat.models.resolve import ModelFolder
 from vlmchat.text import visible_line
@@ -63,6 +63,11 @@ def wear(base: "LoadedModel", name: str, path: Path) -> "LoadedModel":
         ModelError: it is none, is damaged, or was made for another model; one sentence.
     """
     shown = visible_line(name)
+    if base.adapter == OFF:
+        raise ModelError(
+            f"The adapter “{shown}” was trained over the model with its own adapter, which is off "
+            "here: start the engine without --adapter off."
+        )
     check_adapter(path)
     remark = check_base(base_of(path), base.folder, shown)
     config = json.loads((path / CONFIG).read_text("utf-8"))

@@ -27,8 +27,9 @@ from vlmchat.engine.weights import load_weights, short
 from vlmchat.errors import ModelError
 from vlmchat.media.rules import rules
 from vlmchat.media.tiles import ProcessorSpec
+from vlmchat.models.adapter import OFF
 from vlmchat.models.footprint import choose_quantization
-from vlmchat.models.local import footprint_of
+from vlmchat.models.local import PLAIN, READING, footprint_of
 from vlmchat.models.progress import Progress, ProgressSink
 from vlmchat.models.resolve import ModelFolder, resolve
 from vlmchat.text import visible_line
@@ -46,6 +47,7 @@ class LoadOptions:
         dtype: the numbers to compute in (``float32``); empty for what the device multiplies fast.
         native: ``auto``, or ``off`` for the text model in plain torch even where a compiler is.
         library: leave the text model to the library, for those who need its modules whole.
+        own_adapter: whether the model answers with the adapter that it brings along, if it does.
     """
 
     model: str | None = None
@@ -56,6 +58,7 @@ class LoadOptions:
     dtype: str = ""
     native: str = "auto"
     library: bool = False
+    own_adapter: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class LoadedModel:
         text: how its text model is run; another one wherever the weights are other ones.
         context: most tokens of prompt and answer together.
         end_ids: tokens that end an answer.
-        adapter: name and digest of the adapter, or empty.
+        adapter: name and digest of the adapter, or empty; ``off`` without the model's own.
         base: the same model without the adapter; ``None`` where there is none.
         remark: a sentence about the adapter that a person should see; may be empty.
         native: as in `LoadOptions`.
@@ -110,6 +113,11 @@ class LoadedModel:
         return frozenset({self.folder.id, self.folder.title})
 
     @property
+    def own_adapter(self) -> str:
+        """Name of the adapter that the model brings along to read pictures with, or empty."""
+        return READING if (self.folder.path / PLAIN).is_dir() else ""
+
+    @property
     def video(self) -> bool:
         """Whether the model has learned videos: SmolVLM2 and the demo have, not those before."""
         return bool(self.model.config.model_type == "smolvlm")
@@ -137,6 +145,7 @@ class LoadedModel:
             "images": True,
             "processor": self.builder.spec.as_row(),
             "video": self.video,
+            "own_adapter": self.own_adapter,
             "parameters": self.parameters,
         }
 
@@ -193,6 +202,8 @@ def load_model(options: LoadOptions, progress: ProgressSink) -> LoadedModel:
         native=options.native,
     )
     loaded = with_plain(loaded, library=options.library)
+    if loaded.plain is not None and not options.own_adapter:
+        loaded = replace(loaded.plain(), adapter=OFF)
     if options.adapter is not None:
         name = options.adapter.resolve().name
         progress(Progress("loading", f"Loading the adapter {visible_line(name)}"))

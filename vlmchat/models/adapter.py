@@ -14,6 +14,8 @@ WEIGHTS = "adapter_model.safetensors"
 SHELF = "adapters"
 # Kinds of PEFT's that are rows before the prompt; what they were computed from is not needed.
 PROMPTS = ("PROMPT_TUNING", "P_TUNING")
+OFF = "off"
+"""In an adapter's place: none, not even the one that a model brings along."""
 
 
 def find_adapter(spec: str) -> Path:
@@ -25,6 +27,11 @@ def find_adapter(spec: str) -> Path:
     if is_on_shelf(spec):
         return paths.data_dir() / SHELF / spec
     return Path(spec).expanduser().absolute()
+
+
+def for_engine(spec: str | None) -> str | None:
+    """Return what the engine is told where an adapter is `spec`: its folder, `OFF`, or nothing."""
+    return str(find_adapter(spec)) if spec and spec != OFF else spec
 
 
 def is_on_shelf(spec: str) -> bool:

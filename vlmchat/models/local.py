@@ -17,6 +17,8 @@ MODEL_TYPES = ("smolvlm", "idefics3")
 PLAIN = "plain"
 """Folder in a model's that may hold its text model's layers as they were before it saw pictures:
 they answer where there is none. The demo model has one."""
+READING = "reading"
+"""What such a model's own adapter is called, with which its text model reads pictures."""
 INDEX_NAME = "model.safetensors.index.json"
 _NEEDED = ("config.json", "tokenizer.json", "preprocessor_config.json")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")

@@ -8,6 +8,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from vlmchat.errors import NoAdaptersError, UsageError, VlmchatError
+from vlmchat.models.adapter import OFF
 from vlmchat.talk.engine_keeper import EngineEvent, EngineFailed, EngineKeeper, StatusChanged
 from vlmchat.text import visible_line
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from vlmchat.talk.session import ChatSession
 
 AUTO = "auto"
-OFF = "off"
 _DOWN = ("failed", "unloaded")
 REMOTE_REASON = "the server at the other end decides that: restart it there with other options"
 
@@ -138,7 +138,7 @@ class EngineChanger:
         if wanted.engine.model != old.model and old.adapter and "adapter" not in changes:
             # An adapter fits the model it was trained on, and no other.
             wanted = with_engine(wanted, {"adapter": None})
-            dropped = old.adapter
+            dropped = "" if old.adapter == OFF else old.adapter
         if wanted.engine == old and self._session.engine.status.stage not in _DOWN:
             if not quietly:
                 self._notice("That is what the engine runs with already.", "note")
@@ -152,7 +152,9 @@ class EngineChanger:
         self._wanted = wanted
         only_adapter = wanted.engine.model_copy(update={"adapter": old.adapter}) == old
         ready = self._session.engine.status.stage == "ready"
-        in_place = only_adapter and ready and present is self.settings
+        # What a model brings along is on or off from its beginning.
+        own = OFF in (old.adapter, wanted.engine.adapter)
+        in_place = only_adapter and ready and present is self.settings and not own
         self._spawn(self._lay(wanted) if in_place else self._replace(wanted))
         return True
 

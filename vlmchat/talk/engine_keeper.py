@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from vlmchat.client.protocol import EngineStatus, ModelInfo
 from vlmchat.errors import EngineError, NoAdaptersError, VlmchatError
+from vlmchat.models.adapter import OFF
 from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
@@ -309,7 +310,9 @@ class LocalKeeper(_Keeper):
     def whereabouts(self) -> Mapping[str, str]:
         """The adapter's folder; the engine itself tells only its name."""
         adapter = self.engine.options.adapter
-        return {"adapter_path": str(Path(adapter).absolute())} if adapter else {}
+        if not adapter or adapter == OFF:
+            return {}
+        return {"adapter_path": str(Path(adapter).absolute())}
 
     @property
     def pid(self) -> int | None:

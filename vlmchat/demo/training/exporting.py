@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from vlmchat.demo.reading import READING, plain_file, put_in
+from vlmchat.demo.reading import plain_file, put_in
 from vlmchat.demo.training import state
 from vlmchat.demo.training import tower as towers
 from vlmchat.demo.training.adapter import Adapter
@@ -17,7 +17,7 @@ from vlmchat.demo.training.words import TEXT
 from vlmchat.errors import UsageError
 from vlmchat.finetune.files import write_whole
 from vlmchat.models.demo_model import shipped_weights
-from vlmchat.models.local import PLAIN
+from vlmchat.models.local import PLAIN, READING
 
 WEIGHTS = "vision.safetensors"
 

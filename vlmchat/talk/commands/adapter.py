@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
+from vlmchat.models.adapter import OFF
+from vlmchat.talk.adapters import own_off, taken_off
 from vlmchat.talk.commands import completing
 from vlmchat.talk.commands.base import Command, Found
 from vlmchat.talk.commands.engine import remote_reason
@@ -23,8 +25,8 @@ class Adapter(Command):
     engines = True
     aliases = ("adapters",)
     help = (
-        "Lay an adapter over the model: its name on the shelf, or a PEFT folder; “off” for none; "
-        "without either, shows the shelf"
+        "Lay an adapter over the model: its name on the shelf, or a PEFT folder; “off” for none, "
+        "then without the model's own; without either, shows the shelf"
     )
     arguments = "[NAME | PATH | off]"
     prefilled = True
@@ -44,26 +46,39 @@ class Adapter(Command):
             return
         if reason := remote_reason(chat, "adapter"):
             raise UsageError(reason)
+        model = chat.session.engine.model
         if argument.lower() in _OFF:
+            changed = taken_off(model)
+            if model is not None and changed == OFF != model.adapter:
+                chat.notice(own_off(model))
+            chat.change_engine(adapter=changed)
+        elif model is not None and argument == model.own_adapter:
             chat.change_engine(adapter="")
         else:
             chat.change_engine(adapter=await asyncio.to_thread(_named, argument))
 
     def completions(self, chat: "Front", argument: str) -> Found:
         """Offer what is on the shelf, and folders once a path is begun."""
-        return completing.adapters(argument, _shelf)
+        model = chat.session.engine.model
+        own = model.own_adapter if model else ""
+        return completing.adapters(argument, lambda: _known(own))
 
 
-def _shelf() -> Mapping[str, str]:
-    """Return the adapters on the shelf with what tells one from the other; blocking."""
+def _known(own: str) -> Mapping[str, str]:
+    """Return the adapters on the shelf with what tells one from the other; blocking.
+
+    Args:
+        own: the adapter that the model brings along, which comes first.
+    """
     from vlmchat.errors import VlmchatError
     from vlmchat.finetune.describing import line
     from vlmchat.finetune.shelf import list_adapters
 
     try:
-        return {adapter.name: line(adapter) for adapter in list_adapters()}
+        shelf = {adapter.name: line(adapter) for adapter in list_adapters()}
     except VlmchatError:
-        return {}  # opening the shelf says what is wrong with it
+        shelf = {}  # opening the shelf says what is wrong with it
+    return ({own: "The model's own, with which it reads pictures"} if own else {}) | shelf
 
 
 def _named(argument: str) -> str:

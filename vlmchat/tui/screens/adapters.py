@@ -16,7 +16,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from vlmchat.errors import UsageError, VlmchatError
-from vlmchat.talk.adapters import COLUMNS, ShelfRow, shelf_rows
+from vlmchat.talk.adapters import COLUMNS, ShelfRow, own_off, shelf_rows, taken_off
 from vlmchat.talk.commands.engine import remote_reason
 from vlmchat.text import visible_line
 
@@ -178,9 +178,13 @@ class AdapterShelf(ModalScreen[None]):
 
     def action_off(self) -> None:
         """Answer without an adapter from here on."""
-        if not self._on:
+        model = self._chat.session.engine.model
+        changed = taken_off(model)
+        if self._on == changed or model is None:
             self.say("No adapter is on.")
-        elif self._change(""):
+        elif self._change(changed):
+            if changed:
+                self._chat.notice(own_off(model))
             self.dismiss(None)
 
     def _change(self, name: str) -> bool:
