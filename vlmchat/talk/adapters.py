@@ -49,7 +49,7 @@ def taken_off(model: "ModelInfo | None") -> str:
 def own_off(model: "ModelInfo") -> str:
     """Return the sentence about a model whose own adapter is taken off."""
     return (
-        f"Without its adapter “{visible_line(model.own_adapter)}” {visible_line(model.title)} "
+        f"Without its adapter “{visible_line(model.own_adapter)}”, {visible_line(model.title)} "
         f"cannot read pictures: /adapter {visible_line(model.own_adapter)} lays it on again."
     )
 
