@@ -178,7 +178,7 @@ OBJECTS: tuple[Sample, ...] = (
 )
 # Drawn by `vlmchat.demo.drawing.charts`.
 CHARTS: tuple[Sample, ...] = (
-    Sample("chart.png", "Which bar is the highest?", "The highest bar is Feb."),
+    Sample("chart.png", "What is the highest value?", "The highest value is 85."),
 )
 ALL = (*SCENES, *OBJECTS, *CHARTS)
 
