@@ -96,8 +96,8 @@ def test_it_answers_while_the_step_is_compiled(
     assert text.way == describe(text).rstrip(". ") == f"native {kind}"
     near = 1e-4 if quant == "none" else 0.5
     torch.testing.assert_close(again.float(), first, rtol=near, atol=near)
-    # Random weights have near ties, which the order of a sum decides: texts are not compared.
-    assert before and answer(loaded)
+    if quant == "none":
+        assert answer(loaded) == before
 
 
 def test_what_is_compiled_already_is_used_from_the_start(
