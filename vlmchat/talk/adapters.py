@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import VlmchatError
-from vlmchat.text import visible_line
 
 if TYPE_CHECKING:
-    from vlmchat.client.protocol import ModelInfo
     from vlmchat.finetune.shelf import Adapter
 
 
@@ -32,26 +30,6 @@ class ShelfRow:
 
 
 COLUMNS = ("base", "learned", "rows", "loss", "made")
-
-
-def taken_off(model: "ModelInfo | None") -> str:
-    """Return what the engine's adapter becomes when a person wants the one off that is on.
-
-    What was laid over the model goes first, then the adapter that the model brings along.
-    """
-    from vlmchat.models.adapter import OFF
-
-    if model is None or not model.own_adapter or model.adapter not in ("", OFF):
-        return ""
-    return OFF
-
-
-def own_off(model: "ModelInfo") -> str:
-    """Return the sentence about a model whose own adapter is taken off."""
-    return (
-        f"Without its adapter “{visible_line(model.own_adapter)}”, {visible_line(model.title)} "
-        f"cannot read pictures: /adapter {visible_line(model.own_adapter)} lays it on again."
-    )
 
 
 def shelf_rows(on: str) -> list[ShelfRow]:

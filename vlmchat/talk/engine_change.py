@@ -83,7 +83,8 @@ class EngineChanger:
             model: as in the settings, or ``auto``; with a remote engine one of its models.
             quant: ``auto``, ``none``, ``8bit`` or ``4bit``.
             device: ``auto``, ``cpu`` or ``cuda``.
-            adapter: its name on the shelf, or its folder; empty for none.
+            adapter: its name on the shelf, or its folder; empty for none but the model's own;
+                ``off`` takes off what is on: first what was laid over the model, then its own.
 
         Raises:
             UsageError: an option has no such value, or the engine is not ours to change.
@@ -99,8 +100,24 @@ class EngineChanger:
         if device:
             changes["device"] = device
         if adapter is not None:
-            changes["adapter"] = adapter or None
+            changes["adapter"] = self._taken_off() if adapter == OFF else adapter or None
         self._use(changes)
+
+    def _taken_off(self) -> str | None:
+        """Return what the adapter becomes when the one that is on is taken off."""
+        present, model = self._wanted or self.settings, self._session.engine.model
+        laid = present.engine.adapter if present else None
+        if laid:
+            return OFF if laid == OFF else None
+        if model is None or not model.own_adapter:
+            return None
+        own = visible_line(model.own_adapter)
+        self._notice(
+            f"Without its adapter “{own}”, {visible_line(model.title)} cannot read pictures: "
+            f"/adapter {own} lays it on again.",
+            "note",
+        )
+        return OFF
 
     def saved(self, settings: "Settings") -> bool:
         """Take note of settings that were changed in the configuration.

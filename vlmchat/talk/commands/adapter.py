@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vlmchat.errors import UsageError
-from vlmchat.models.adapter import OFF
-from vlmchat.talk.adapters import own_off, taken_off
+from vlmchat.models.adapter import OFF, is_on_shelf
 from vlmchat.talk.commands import completing
 from vlmchat.talk.commands.base import Command, Found
 from vlmchat.talk.commands.engine import remote_reason
@@ -44,15 +43,17 @@ class Adapter(Command):
         if not argument:
             chat.open_adapters()
             return
+        from vlmchat.models.local import READING
+
         if reason := remote_reason(chat, "adapter"):
             raise UsageError(reason)
-        model = chat.session.engine.model
         if argument.lower() in _OFF:
-            changed = taken_off(model)
-            if model is not None and changed == OFF != model.adapter:
-                chat.notice(own_off(model))
-            chat.change_engine(adapter=changed)
-        elif model is not None and argument == model.own_adapter:
+            chat.change_engine(adapter=OFF)
+            return
+        model = chat.session.engine.model
+        # A model that is not loaded does not say; an adapter of that name on the shelf is meant.
+        own = argument == (model.own_adapter if model else READING)
+        if own and not await asyncio.to_thread(is_on_shelf, argument):
             chat.change_engine(adapter="")
         else:
             chat.change_engine(adapter=await asyncio.to_thread(_named, argument))
@@ -88,7 +89,7 @@ def _named(argument: str) -> str:
         UsageError: it names several things.
         ModelError: there is no adapter in it.
     """
-    from vlmchat.models.adapter import check_adapter, find_adapter, is_on_shelf
+    from vlmchat.models.adapter import check_adapter, find_adapter
 
     if is_on_shelf(argument):
         check_adapter(find_adapter(argument))

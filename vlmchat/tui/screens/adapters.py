@@ -16,7 +16,8 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from vlmchat.errors import UsageError, VlmchatError
-from vlmchat.talk.adapters import COLUMNS, ShelfRow, own_off, shelf_rows, taken_off
+from vlmchat.models.adapter import OFF
+from vlmchat.talk.adapters import COLUMNS, ShelfRow, shelf_rows
 from vlmchat.talk.commands.engine import remote_reason
 from vlmchat.text import visible_line
 
@@ -179,12 +180,9 @@ class AdapterShelf(ModalScreen[None]):
     def action_off(self) -> None:
         """Answer without an adapter from here on."""
         model = self._chat.session.engine.model
-        changed = taken_off(model)
-        if self._on == changed or model is None:
+        if not self._on and not (model and model.own_adapter):
             self.say("No adapter is on.")
-        elif self._change(changed):
-            if changed:
-                self._chat.notice(own_off(model))
+        elif self._change(OFF):
             self.dismiss(None)
 
     def _change(self, name: str) -> bool:
