@@ -124,6 +124,9 @@ def test_a_level_rises_when_it_is_learned_and_learned_kinds_are_drawn_less() -> 
     other.restore(json.loads(json.dumps(ladder.plain())))
     assert other.level("scene") == 1.0
     assert other.level("clip") == 0
+    needs = ladder.needs()
+    assert needs["chart"] == 1.0 and 0.1 < needs["scene"] < 0.3
+    assert not Ladder((), load().curriculum, bar=0.9, least_seen=50).needs()
 
 
 def test_settings_say_what_is_wrong_with_them(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Phase 2: the adapter is PEFT's, conversations are the engine's, and text chat stays as it was."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,16 +18,19 @@ from vlmchat.demo.drawing.examples import lesson
 from vlmchat.demo.reading import plain_file
 from vlmchat.demo.training import exporting
 from vlmchat.demo.training.adapter import Adapter
+from vlmchat.demo.training.asking import Asking
+from vlmchat.demo.training.curriculum import Wanted
 from vlmchat.demo.training.frozen import FrozenText, Row
 from vlmchat.demo.training.prompts import Prompts
 from vlmchat.demo.training.reading import ReadingTrainer
 from vlmchat.demo.training.settings import load
+from vlmchat.demo.training.start import Plan, beginning
 from vlmchat.demo.training.tower import Tower
 from vlmchat.demo.training.words import Words
 from vlmchat.engine.adapters import wear
 from vlmchat.engine.loading import LoadedModel, LoadOptions, load_model
 from vlmchat.engine.prompt import PromptBuilder
-from vlmchat.errors import ModelError
+from vlmchat.errors import ModelError, UsageError
 from vlmchat.media.images import media_from_bytes
 from vlmchat.media.rules import DEFAULT_LIMITS
 from vlmchat.media.tiles import ProcessorSpec
@@ -150,6 +154,47 @@ def test_turns_are_the_engines_conversation(small: Path, kind: str) -> None:
     ]
 
 
+def plan(work: Path, small: Path, source: Path, rank: int) -> Plan:
+    settings = load(settings_file(work, f"[reading]\nrank = {rank}\n"))
+    return Plan(work, 2, small, settings, 0, 0, 0, source, nice=False)
+
+
+def test_it_goes_on_from_the_adapter_of_weights(
+    small: Path, adapter: Adapter, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    exporting.export(Tower(SMALL), weights, adapter)
+    begun, at, optimizer = beginning(plan(tmp_path, small, weights, RANK))
+    assert isinstance(begun, Adapter) and at.step == 0 and not optimizer
+    assert all(
+        torch.equal(it, begun.state_dict()[name]) for name, it in adapter.state_dict().items()
+    )
+    with pytest.raises(UsageError, match=f"weights has rank {RANK}, the settings say 5"):
+        beginning(plan(tmp_path, small, weights, 5))
+    wide = Words(small).config["text_config"] | {"intermediate_size": 7}
+    with pytest.raises(UsageError, match="adapter of another text model"):
+        exporting.load_adapter(weights, wide)
+    (weights / "reading" / "adapter_model.safetensors").unlink()
+    fresh, *_ = beginning(plan(tmp_path, small, weights, 5))
+    assert isinstance(fresh, Adapter) and fresh.rank == 5
+
+
+def test_what_is_answered_is_asked_less(small: Path, tmp_path: Path) -> None:
+    asking = Asking(Words(small), SMALL.tokens, load(settings_file(tmp_path)))
+
+    def asked(needs: dict[str, float]) -> Counter[str]:
+        wanted = Wanted({"scene": 1.0}, {"scene": 1.0}, needs)
+        lessons = asking.lessons(Random(1), wanted, 100, float("inf"))
+        assert len(lessons) == 100 and all(one.asked for _, one in lessons)
+        return Counter(one.task for _, each in lessons for one in each.asked)
+
+    every = asked({})
+    some = asked({"task/position": 0.1, "task/count": 0.0})
+    assert some["position"] < 0.3 * every["position"]
+    assert some["count"] == 0 < every["count"]
+    assert some["describe"] > 0.7 * every["describe"]
+
+
 @pytest.mark.parametrize("told", [0.0, 0.5, 1.0])
 def test_a_step_changes_the_adapter_alone(small: Path, tmp_path: Path, told: float) -> None:
     more = f"[reading]\nrank = {RANK}\nlessons = 4\ntold = {told}\n"
@@ -163,12 +208,14 @@ def test_a_step_changes_the_adapter_alone(small: Path, tmp_path: Path, told: flo
     optimizer = torch.optim.AdamW(learning.parameters(), lr=5e-3)
     losses = []
     for _ in range(6):
-        report = trainer.step(Random(5), even, easy)
+        report = trainer.step(Random(5), Wanted(even, easy))
         losses.append(report.losses["loss"])
         optimizer.step()
         optimizer.zero_grad()
     assert losses[-1] < losses[0]
     assert report.images >= 4 and sum(it.count for it in report.scores.values()) > 0
+    # What is told says how well the adapter reads; where nothing is, pictures have to.
+    assert any(name.startswith("shown/") for name in report.scores) == (told == 0.5)
     assert all(it.grad is None for it in tower.parameters())
     measured = trainer.measure(0, 1)
     assert {kind for kind in measured.scores if not kind.startswith("task/")} == set(kinds)

@@ -207,4 +207,4 @@ def training_of(log: Path, hardware: str = "") -> dict[str, Any]:
 
 def _answers(kinds: dict[str, dict[str, Any]]) -> int:
     """Return how many answers a line tells of; the first phase has captions only."""
-    return sum(int(each["count"]) for kind, each in kinds.items() if kind.startswith("task/"))
+    return sum(int(each["count"]) for kind, each in kinds.items() if "task/" in kind)

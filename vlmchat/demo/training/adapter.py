@@ -5,6 +5,7 @@ one matrix, and so have the two gates. So what comes in is brought down once for
 knows each of them apart, and gets the same matrix for each.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -92,6 +93,30 @@ class Adapter(nn.Module):
                     found[f"{place}.lora_A.weight"] = layer[f"{name}_a"].detach().clone()
                     found[f"{place}.lora_B.weight"] = up.clone()
         return found
+
+    @classmethod
+    def from_library(cls, config: dict[str, Any], weights: Mapping[str, torch.Tensor]) -> "Adapter":
+        """Return the adapter whose weights `to_library` has named.
+
+        Args:
+            config: of the text model.
+            weights: as PEFT saves them.
+
+        Raises:
+            KeyError: they lack a matrix.
+            RuntimeError: they are of another text model.
+        """
+        first = f"base_model.model.{TEXT}layers.0.self_attn.q_proj.lora_A.weight"
+        made = cls(config, len(weights[first]))
+        found = {}
+        for number in range(len(made.layers)):
+            for name, parts in made._parts.items():
+                places = [f"base_model.model.{TEXT}layers.{number}.{part}" for part in parts]
+                rows = [weights[f"{place}.lora_B.weight"] for place in places]
+                found[f"layers.{number}.{name}_a"] = weights[f"{places[0]}.lora_A.weight"]
+                found[f"layers.{number}.{name}_b"] = torch.cat(rows)
+        made.load_state_dict(found)
+        return made
 
     def library_config(self) -> dict[str, Any]:
         """Return PEFT's ``adapter_config.json``."""

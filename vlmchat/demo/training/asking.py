@@ -13,6 +13,7 @@ from vlmchat.demo.drawing import examples
 from vlmchat.demo.drawing.examples import Lesson
 from vlmchat.demo.training import numerics, pictures
 from vlmchat.demo.training.adapter import Adapter
+from vlmchat.demo.training.curriculum import Wanted
 from vlmchat.demo.training.frozen import FrozenText
 from vlmchat.demo.training.pictures import Pixels
 from vlmchat.demo.training.prompts import Prompt, Prompts
@@ -51,8 +52,7 @@ class Asking:
     def lessons(
         self,
         random: Random,
-        weights: Mapping[str, float],
-        levels: Mapping[str, float],
+        wanted: Wanted,
         count: int,
         room: float,
     ) -> list[tuple[str, Lesson]]:
@@ -60,17 +60,17 @@ class Asking:
 
         Args:
             random: decides what is drawn and asked.
-            weights: how often each kind is.
-            levels: how hard each is.
+            wanted: how often and how hard.
             count: lessons at the most.
             room: pictures of all of them at the most.
         """
         found: list[tuple[str, Lesson]] = []
         while not found:
-            for kind in pictures.chosen(random, weights, count):
-                lesson = self.asked(examples.lesson(kind, random, levels[kind]))
+            for kind in pictures.chosen(random, wanted.weights, count):
+                lesson = self.asked(examples.lesson(kind, random, wanted.levels[kind]))
                 if random.random() >= self._settings.language.premises:
                     lesson = _without_premises(lesson)
+                lesson = _needed(lesson, random, wanted.needs)
                 if lesson.asked and len(lesson.images) <= room:
                     room -= len(lesson.images)
                     found.append((kind, lesson))
@@ -109,7 +109,11 @@ class Asking:
         return report
 
     def answered(
-        self, made: torch.Tensor, kinds: Sequence[str], prompts: Sequence[Prompt]
+        self,
+        made: torch.Tensor,
+        kinds: Sequence[str],
+        prompts: Sequence[Prompt],
+        prefixes: Sequence[str] | None = None,
     ) -> tuple[torch.Tensor, Report]:
         """Return the loss of the answers, and which were wholly right.
 
@@ -117,6 +121,7 @@ class Asking:
             made: (pictures of all lessons, places, width), image tokens.
             kinds: of the lessons.
             prompts: one a lesson.
+            prefixes: what the names of each lesson's scores begin with.
         """
         starts, at = [], 0
         for prompt in prompts:
@@ -142,7 +147,8 @@ class Asking:
         logits = self._text.logits(hidden[where])
         loss = F.cross_entropy(logits, tokens)
         right = (logits.detach().argmax(-1) == tokens).tolist()
-        return loss, _report(float(loss.detach()), kinds, prompts, right)
+        prefixes = prefixes or [""] * len(prompts)
+        return loss, _report(float(loss.detach()), kinds, prompts, prefixes, right)
 
 
 def _without_premises(lesson: Lesson) -> Lesson:
@@ -151,8 +157,27 @@ def _without_premises(lesson: Lesson) -> Lesson:
     return replace(lesson, asked=rest) if rest else lesson
 
 
+def _needed(lesson: Lesson, random: Random, needs: Mapping[str, float]) -> Lesson:
+    """Return a lesson with a share of its questions of each task, one at the least if it has any.
+
+    Args:
+        lesson: with all of its questions.
+        random: chooses.
+        needs: the shares, by ``task/`` and the task; the others are kept.
+    """
+    shares = [needs.get(f"task/{one.task}", 1.0) for one in lesson.asked]
+    kept = [one for one, share in zip(lesson.asked, shares, strict=True) if random.random() < share]
+    if not kept and lesson.asked:
+        kept = random.choices(lesson.asked, shares)
+    return replace(lesson, asked=tuple(kept))
+
+
 def _report(
-    loss: float, kinds: Sequence[str], prompts: Sequence[Prompt], right: Sequence[bool]
+    loss: float,
+    kinds: Sequence[str],
+    prompts: Sequence[Prompt],
+    prefixes: Sequence[str],
+    right: Sequence[bool],
 ) -> Report:
     """Return how answers went, by kind and by task.
 
@@ -160,15 +185,16 @@ def _report(
         loss: of all answers.
         kinds: of the lessons.
         prompts: one a lesson.
+        prefixes: of the names of their scores.
         right: of each token of each answer, in order.
     """
     report, at = Report({"loss": loss}), 0
-    for kind, prompt in zip(kinds, prompts, strict=True):
+    for kind, prompt, prefix in zip(kinds, prompts, prefixes, strict=True):
         for answer in prompt.answers:
             whole = all(right[at : at + len(answer.tokens)])
             at += len(answer.tokens)
             for name in (kind, f"task/{answer.task}"):
-                score = report.score(name)
+                score = report.score(f"{prefix}{name}")
                 score.count += 1
                 score.right += whole
                 score.whole += whole

@@ -1,11 +1,11 @@
 """A step of phase 1: pictures, their captions as targets, one pass through the tower."""
 
-from collections.abc import Mapping
 from random import Random
 
 import torch
 
 from vlmchat.demo.training import marks, numerics, pictures
+from vlmchat.demo.training.curriculum import Wanted
 from vlmchat.demo.training.pictures import Batch
 from vlmchat.demo.training.reports import Report
 from vlmchat.demo.training.settings import SINGLES, Settings
@@ -38,19 +38,16 @@ class SlotTrainer:
         forward = self._forward
         self._run = torch.compile(forward, dynamic=False) if settings.run.compile else forward
 
-    def step(
-        self, random: Random, weights: Mapping[str, float], levels: Mapping[str, float]
-    ) -> Report:
+    def step(self, random: Random, wanted: Wanted) -> Report:
         """Draw pictures, and add to the tower's gradients what is to be learned from them.
 
         Args:
             random: decides what is drawn.
-            weights: how often each kind is.
-            levels: how hard each is.
+            wanted: how often and how hard each kind is.
         """
         count, augment = self._settings.slots.batch, self._settings.augment
         ahead = self._settings.curriculum.ahead
-        batch = pictures.batch(random, count, weights, levels, augment, ahead)
+        batch = pictures.batch(random, count, wanted.weights, wanted.levels, augment, ahead)
         gain, lift = pictures.light(random, count, augment)
         targets = self._captions(batch.captions)
         classes = marks.wanted(self._tower.shape, batch.marks, batch.offsets)

@@ -2,14 +2,29 @@
 
 Every kind of picture or question has a level from 0 to 1, which widens what its generator draws.
 It rises when the running accuracy on it passes a bar; what is seldom wholly right yet is drawn more
-often.
+often. Of several questions about a picture those are asked that are not answered yet.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from vlmchat.demo.training.settings import Curriculum
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is drawn and asked next.
+
+    Attributes:
+        weights: how often each kind is drawn; they sum to 1.
+        levels: how hard each is.
+        needs: share of its questions that is asked of each task, from 0 to 1; all of the others.
+    """
+
+    weights: Mapping[str, float]
+    levels: Mapping[str, float]
+    needs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -39,12 +54,18 @@ class Ladder:
         settings: bars and steps.
         bar: accuracy from which on a level is done.
         least_seen: pictures or answers that a level takes at the least.
+        level: at which they begin.
     """
 
     def __init__(
-        self, kinds: Iterable[str], settings: Curriculum, bar: float, least_seen: int
+        self,
+        kinds: Iterable[str],
+        settings: Curriculum,
+        bar: float,
+        least_seen: int,
+        level: float = 0.0,
     ) -> None:
-        self.kinds = {kind: Progress() for kind in kinds}
+        self.kinds = {kind: Progress(level) for kind in kinds}
         self._settings = settings
         self._bar = bar
         self._least_seen = least_seen
@@ -86,6 +107,11 @@ class Ladder:
         }
         whole = sum(raw.values())
         return {kind: weight / whole for kind, weight in raw.items()}
+
+    def needs(self) -> dict[str, float]:
+        """Return the weights as shares of the greatest."""
+        weights = self.weights()
+        return {kind: weight / max(weights.values()) for kind, weight in weights.items()}
 
     def plain(self) -> dict[str, Any]:
         """Return the state as what a JSON file can hold."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ from vlmchat.models.demo_model import shipped_weights
 from vlmchat.models.local import PLAIN, READING
 
 WEIGHTS = "vision.safetensors"
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 def load(source: Path) -> Tower:
@@ -38,6 +40,25 @@ def load(source: Path) -> Tower:
         return towers.from_library(Shape.of_config(config), load_file(source / WEIGHTS))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UsageError(f"{source.name} holds no weights of a demo model's tower.") from error
+
+
+def load_adapter(folder: Path, config: dict[str, Any]) -> Adapter | None:
+    """Return the adapter of a folder laid out like the shipped weights, if it has one.
+
+    Args:
+        folder: of the weights.
+        config: of the text model that the adapter is for.
+
+    Raises:
+        UsageError: there is one, and it is of another text model.
+    """
+    file = folder / READING / _ADAPTER_WEIGHTS
+    if not file.exists():
+        return None
+    try:
+        return Adapter.from_library(config, load_file(file))
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UsageError(f"{folder.name} holds an adapter of another text model.") from error
 
 
 def export(tower: Tower, folder: Path, adapter: Adapter | None = None) -> None:
@@ -90,7 +111,7 @@ def _export_adapter(adapter: Adapter, folder: Path) -> None:
         name: tensor.to(torch.bfloat16).cpu() for name, tensor in adapter.to_library().items()
     }
     data = save(weights, metadata={"format": "pt"})
-    write_whole(folder / "adapter_model.safetensors", data)
+    write_whole(folder / _ADAPTER_WEIGHTS, data)
 
 
 def assemble(tower: Tower, model: Path, folder: Path, adapter: Adapter | None = None) -> None:

@@ -6,7 +6,6 @@ adapter changes. Further pictures are trained as in phase 1 in the same pass of 
 what it knows stays.
 """
 
-from collections.abc import Mapping
 from random import Random
 
 import numpy as np
@@ -16,6 +15,7 @@ from vlmchat.demo.drawing.facts import Mark
 from vlmchat.demo.training import marks, numerics, pictures
 from vlmchat.demo.training.adapter import Adapter
 from vlmchat.demo.training.asking import Asking, arrays
+from vlmchat.demo.training.curriculum import Wanted
 from vlmchat.demo.training.reports import Report
 from vlmchat.demo.training.settings import SINGLES, Settings
 from vlmchat.demo.training.slots import Captions, SlotLoss
@@ -51,27 +51,24 @@ class LanguageTrainer:
         self._run = torch.compile(forward, dynamic=False) if settings.run.compile else forward
         self._asking = Asking(words, tower.shape.tokens, settings, adapter)
 
-    def step(
-        self, random: Random, weights: Mapping[str, float], levels: Mapping[str, float]
-    ) -> Report:
+    def step(self, random: Random, wanted: Wanted) -> Report:
         """Draw lessons, and add to the tower's gradients what is to be learned from them.
 
         Args:
             random: decides what is drawn and asked.
-            weights: how often each kind is.
-            levels: how hard each is.
+            wanted: how often and how hard.
         """
         own, augment = self._settings.language, self._settings.augment
         room = own.images - own.slots_only
-        chosen = self._asking.lessons(random, weights, levels, own.lessons, room)
+        chosen = self._asking.lessons(random, wanted, own.lessons, room)
         kinds, lessons = [kind for kind, _ in chosen], [lesson for _, lesson in chosen]
         write = self._asking.prompts.write
         prompts = [write(one, random, own.questions) for one in lessons]
         asked = arrays(lessons, random, augment.shift)
-        alone = {kind: weights[kind] for kind in weights if kind in SINGLES}
+        alone = {kind: it for kind, it in wanted.weights.items() if kind in SINGLES}
         rest = own.images - len(asked)
         ahead = self._settings.curriculum.ahead
-        further = pictures.batch(random, rest, alone, levels, augment, ahead)
+        further = pictures.batch(random, rest, alone, wanted.levels, augment, ahead)
         pixels = torch.cat([torch.from_numpy(np.stack(asked)), further.pixels])
         gain, lift = pictures.light(random, own.images, augment)
         # The pictures that are asked about come first, and their patches are asked nothing.

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -15,7 +15,7 @@ import torch
 from vlmchat.demo.drawing.examples import seeded
 from vlmchat.demo.training import state
 from vlmchat.demo.training.adapter import Adapter
-from vlmchat.demo.training.curriculum import Ladder
+from vlmchat.demo.training.curriculum import Ladder, Wanted
 from vlmchat.demo.training.optimizers import Optimizers
 from vlmchat.demo.training.processes import Link
 from vlmchat.demo.training.reports import Report, merged
@@ -32,9 +32,7 @@ class Lessons(Protocol):
 
     kinds: tuple[str, ...]
 
-    def step(
-        self, random: Random, weights: Mapping[str, float], levels: Mapping[str, float]
-    ) -> Report:
+    def step(self, random: Random, wanted: Wanted) -> Report:
         """Add to the gradients what is to be learned, and tell how it went."""
 
     def measure(self, worker: int, workers: int) -> Report:
@@ -47,16 +45,14 @@ class Order:
 
     Attributes:
         factor: what the rates are multiplied with.
-        weights: how often each kind is drawn next.
-        levels: how hard each is.
+        wanted: what is drawn and asked next.
         measure: whether all measure after the step.
         keep: whether a checkpoint is written after it.
         stop: whether it is the last one.
     """
 
     factor: float
-    weights: dict[str, float]
-    levels: dict[str, float]
+    wanted: Wanted
     measure: bool
     keep: bool
     stop: bool
@@ -70,6 +66,7 @@ class Leader:
         settings: all of them.
         schedule: of the rates.
         ladder: the curriculum.
+        tasks: how far the questions of each task are answered, by ``task/`` and its name.
         at: where the run is; changed as it goes on.
         stopped: whether somebody asked for the end.
     """
@@ -80,6 +77,7 @@ class Leader:
         settings: Settings,
         schedule: Schedule,
         ladder: Ladder,
+        tasks: Ladder,
         at: State,
         stopped: Callable[[], bool],
     ) -> None:
@@ -87,6 +85,7 @@ class Leader:
         self._settings = settings
         self._schedule = schedule
         self.ladder = ladder
+        self._tasks = tasks
         self.at = at
         self._stopped = stopped
         self._began = self._last = time.monotonic()
@@ -97,19 +96,21 @@ class Leader:
     def orders(self, *, factor: float = 1.0, stop: bool = False) -> Order:
         """Return what is drawn by the curriculum as it is, with nothing else to do."""
         levels = {kind: self.ladder.level(kind) for kind in self.ladder.kinds}
-        return Order(factor, self.ladder.weights(), levels, False, False, stop)
+        wanted = Wanted(self.ladder.weights(), levels, self._tasks.needs())
+        return Order(factor, wanted, False, False, stop)
 
     def decide(self, reports: list[Report]) -> Order:
         """Take in how a step went at all workers, and decide what comes next."""
         whole, now, run = merged(reports), time.monotonic(), self._settings.run
-        for kind, score in sorted(whole.scores.items()):
-            if kind in self.ladder.kinds and score.count:
-                self.ladder.saw(kind, score.right, score.whole, score.count)
+        for ladder in (self.ladder, self._tasks):
+            for name in ladder.kinds:
+                if (score := whole.scores.get(name)) and score.count:
+                    ladder.saw(name, score.right, score.whole, score.count)
         factor = self._schedule.factor(self.at.step, now - self._began)
         self.at.step += 1
         self.at.images += whole.images
         self.at.seconds += now - self._last
-        self.at.ladder = self.ladder.plain()
+        self.at.ladder = self.ladder.plain() | self._tasks.plain()
         self._last = now
         self._since.append(whole)
         if self.at.step % run.log_steps == 0:
@@ -122,8 +123,7 @@ class Leader:
             self._measured = now
         if keep:
             self._kept = now
-        base = self.orders()
-        return Order(factor, base.weights, base.levels, measure, keep, stop)
+        return Order(factor, self.orders().wanted, measure, keep, stop)
 
     def measured(self, reports: list[Report]) -> None:
         """Log what was measured."""
@@ -192,7 +192,7 @@ def run(
     order = link.meet(None, lambda _: _first(leader))
     while not order.stop:
         random = seeded(f"phase {at.phase}", "train", settings.run.seed, step * 64 + link.worker)
-        report = lessons.step(random, order.weights, order.levels)
+        report = lessons.step(random, order.wanted)
         link.put([_gradient(parameter) for parameter in parameters])
         order = link.meet(report, lambda reports: _decided(leader, reports))
         link.mean(parameters)

@@ -5,7 +5,7 @@ tower, which the captions stand for; the others show what it really makes of the
 mistakes and all. The tower does not change, and may go on with phase 1 meanwhile.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 
 import numpy as np
@@ -16,6 +16,7 @@ from vlmchat.demo.drawing.examples import Lesson
 from vlmchat.demo.training import numerics, pictures
 from vlmchat.demo.training.adapter import Adapter
 from vlmchat.demo.training.asking import Asking, arrays
+from vlmchat.demo.training.curriculum import Wanted
 from vlmchat.demo.training.reports import Report
 from vlmchat.demo.training.settings import Settings
 from vlmchat.demo.training.slots import Captions
@@ -46,24 +47,28 @@ class ReadingTrainer:
         self._captions = Captions(words, texts(), tower.shape.tokens)
         self._said = words.embedding[self._captions.vocabulary].to(self._device)
 
-    def step(
-        self, random: Random, weights: Mapping[str, float], levels: Mapping[str, float]
-    ) -> Report:
+    def step(self, random: Random, wanted: Wanted) -> Report:
         """Draw lessons, and add to the adapter's gradients what is to be learned from them.
 
         Args:
             random: decides what is drawn and asked.
-            weights: how often each kind is.
-            levels: how hard each is.
+            wanted: how often and how hard.
+
+        Returns:
+            How it went; the scores of lessons that show pictures begin with ``shown/``, where there
+            are others. So what the tower does not see is not asked more often.
         """
         own, questions = self._settings.reading, self._settings.language.questions
-        chosen = self._asking.lessons(random, weights, levels, own.lessons, float("inf"))
+        chosen = self._asking.lessons(random, wanted, own.lessons, float("inf"))
         kinds, lessons = [kind for kind, _ in chosen], [lesson for _, lesson in chosen]
         prompts = [
             self._asking.prompts.write(one, random, questions, turns=random.random() < own.turns)
             for one in lessons
         ]
-        loss, report = self._asking.answered(self._made(lessons, random), kinds, prompts)
+        shown = [random.random() >= own.told for _ in lessons]
+        made = self._made(lessons, shown, random)
+        prefixes = ["shown/" if it and own.told > 0 else "" for it in shown]
+        loss, report = self._asking.answered(made, kinds, prompts, prefixes)
         torch.autograd.backward(loss)
         report.images = sum(len(one.images) for one in lessons)
         return report
@@ -73,11 +78,12 @@ class ReadingTrainer:
         return self._asking.measured(self.kinds, self._see, worker, workers)
 
     @torch.no_grad()
-    def _made(self, lessons: Sequence[Lesson], random: Random) -> torch.Tensor:
+    def _made(
+        self, lessons: Sequence[Lesson], shown: Sequence[bool], random: Random
+    ) -> torch.Tensor:
         """Return image tokens of all lessons' pictures, (pictures, places, width)."""
         told = self._captions([said for one in lessons for said in captions(one.facts)])
         made = self._said[told.tokens.to(self._device)]
-        shown = [random.random() >= self._settings.reading.told for _ in lessons]
         places: list[int] = []
         at = 0
         for one, show in zip(lessons, shown, strict=True):

@@ -160,7 +160,10 @@ def _leader(plan: Plan, kinds: tuple[str, ...], at: State, stopped: Callable[[],
         climb.bar if first else climb.answers_bar,
         climb.seen if first else climb.answers_seen,
     )
-    ladder.restore(at.ladder)
+    named = () if first else [f"task/{task}" for task in settings.language.tasks]
+    tasks = Ladder(named, climb, climb.answers_bar, climb.answers_seen, level=1.0)
+    for one in (ladder, tasks):
+        one.restore(at.ladder)
     schedule = Schedule(
         settings.optimizer.warmup_steps,
         settings.optimizer.steady_steps,
@@ -169,7 +172,7 @@ def _leader(plan: Plan, kinds: tuple[str, ...], at: State, stopped: Callable[[],
         settings.optimizer.floor,
         plan.steps if plan.steps > 0 else math.inf,
     )
-    return Leader(plan.work, settings, schedule, ladder, at, stopped)
+    return Leader(plan.work, settings, schedule, ladder, tasks, at, stopped)
 
 
 @contextmanager
@@ -208,10 +211,17 @@ def _reader(plan: Plan) -> Begun:
     """Return the same of phase 2."""
     own, config = state.path(plan.work, 2), Words(plan.model).config["text_config"]
     if not own.exists():
-        _source(plan)  # says now what is missing, before any worker does
+        source = _source(plan)  # says now what is missing, before any worker does
         level, kinds = plan.settings.reading.level, plan.settings.curriculum.kinds
         ladder = {kind: [level, 0.0, 0, 0] for kind in kinds}
-        return Adapter(config, plan.settings.reading.rank), State(2, ladder=ladder), {}
+        adapter = exporting.load_adapter(source, config)
+        rank = plan.settings.reading.rank
+        if adapter is not None and adapter.rank != rank:
+            raise UsageError(
+                f"The adapter of {source.name} has rank {adapter.rank}, the settings say {rank}: "
+                "give the settings that it was trained with, or weights without an adapter."
+            )
+        return adapter or Adapter(config, rank), State(2, ladder=ladder), {}
     found = _read(plan, own)
     return found.laid(config), found.state, found.optimizer
 
