@@ -11,7 +11,7 @@ import pytest
 from textual.widgets import Input, OptionList, Static
 
 from tests.adapters import save_adapter
-from tests.fake_engine import FakeEngine, Script, running
+from tests.fake_engine import MODEL, FakeEngine, Reply, Script, running
 from tests.finetune.test_shelf import job as finished_job
 from tests.plain.piping import piped
 from tests.talk.test_adapters import noted, on_shelf, scripts
@@ -60,6 +60,26 @@ async def test_an_empty_shelf_says_how_to_fill_it(tmp_path: Path) -> None:
             await chat.pilot.press(key)
         await chat.pilot.press("escape")
         await closed(chat)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "sentence"),
+    [
+        ("", "own, reading, is on: o takes it off."),
+        ("birds", "own, reading, is on: once no other is on, o takes it off."),
+        ("off", "own, reading, is off: /adapter reading lays it on again."),
+    ],
+)
+async def test_how_it_stands_with_the_models_own(
+    tmp_path: Path, adapter: str, sentence: str
+) -> None:
+    on_shelf("birds")
+    meta = {**MODEL["meta"], "own_adapter": "reading", "adapter": adapter}
+    script = Script([Reply(["Yes."])], model={"id": "seer", "meta": meta})
+    async with chatting(by_model(tmp_path, auto=script)) as chat:
+        await chat.ready()
+        screen = await opened(chat, 1)
+        await chat.until(lambda: sentence in said(screen))
 
 
 async def test_what_is_shown(tmp_path: Path, stars: str) -> None:

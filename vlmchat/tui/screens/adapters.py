@@ -137,7 +137,18 @@ class AdapterShelf(ModalScreen[None]):
             lines.highlighted = names.index(wanted) if wanted in names else 0
         else:
             self.query_one("#shelf-facts", Static).update("")
-        self.say(said or ("" if names else _EMPTY))
+        self.say(said or " ".join(filter(None, ("" if names else _EMPTY, self._beneath()))))
+
+    def _beneath(self) -> str:
+        """Return how it stands with the adapter that the model brings along, which has no row."""
+        model = self._chat.session.engine.model
+        if model is None or not model.own_adapter:
+            return ""
+        own = visible_line(model.own_adapter)
+        if model.adapter == OFF:
+            return f"The model's own, {own}, is off: /adapter {own} lays it on again."
+        way = "once no other is on, " if model.adapter else ""
+        return f"The model's own, {own}, is on: {way}o takes it off."
 
     def _widths(self) -> list[int]:
         table = [("name", *COLUMNS), *((visible_line(r.name), *r.columns) for r in self._rows)]
