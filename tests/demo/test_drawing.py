@@ -248,6 +248,44 @@ def test_a_value_is_right_within_the_charts_precision() -> None:
         assert judging.right("chart-value", printed, asked.answer, said) is exact
 
 
+def test_a_comparison_names_both_values_before_it_says_yes_or_no() -> None:
+    values = (("Q1", "Q2", "2021"), (10, 40, 80), ("red", "red", "red"))
+    read, printed = Chart(*values, False, 100, 20), Chart(*values, True, 100, 20)
+    answer = "Q2 is about 40 and 2021 about 80, so no."
+    for said, near, exact in (
+        ("Q2 is 40 and 2021 80, so no.", True, True),
+        ("Q2 is about 45 and 2021 about 72, so no.", True, False),
+        ("Q2 is about 40 and 2021 about 80, so yes.", False, False),
+        ("Q2 is about 40 and 2021 about 91, so no.", False, False),
+        ("Q1 is about 40 and 2021 about 80, so no.", False, False),
+        ("No, Q2 is lower than 2021.", False, False),
+    ):
+        assert judging.right("chart-label", read, answer, said) is near
+        assert judging.right("chart-label", printed, answer, said) is exact
+    highest = "The highest bar is Q2."
+    assert not judging.right("chart-label", read, highest, "The highest bar is Q1.")
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("left of", "The star is on the left and the ring on the right, so yes."),
+        ("right of", "The star is on the left and the ring on the right, so no."),
+        ("above", "The star is at the bottom and the ring in the middle, so no."),
+        ("below", "The star is at the bottom and the ring in the middle, so yes."),
+    ],
+)
+def test_places_are_told_before_they_are_compared(way: str, said: str) -> None:
+    scene = Scene((_at("star", "red", 0, 2), _at("ring", "red", 2, 1)))
+    found = {
+        one.question: one.answer
+        for seed in range(300)
+        for one in questions.ask(scene, Random(seed))
+        if one.task == "position"
+    }
+    assert found[f"Is the star {way} the ring?"] == said
+
+
 def test_a_description_needs_every_fact() -> None:
     scene = Scene(
         (_at("square", "blue", 0, 2), _at("circle", "red", 1, 0), _at("square", "blue", 2, 2))
@@ -267,7 +305,16 @@ def test_a_description_needs_every_fact() -> None:
     assert not right("A red circle above two blue squares and a green star.")
     three = Scene((_at("star", "pink", 0, 0), *scene.objects[1:], _at("ring", "red", 2, 0)))
     told = wording.description(three)
-    assert told == "A pink star, a red circle, a blue square and a red ring."
+    assert told == "From left to right: a pink star, a red circle, a blue square and a red ring."
+    assert judging.right(  # the last two are in one column
+        "describe",
+        three,
+        told,
+        "From left to right: a pink star, a red circle, a red ring and a blue square.",
+    )
+    late = "From left to right: a red ring, a red circle, a blue square and a pink star."
+    assert not judging.right("describe", three, told, late)
+    assert judging.right("describe", three, told, late.removeprefix("From left to right: "))
     swapped = "A red ring, a pink star, a blue square and a red circle."
     assert judging.right("describe", three, told, swapped)
     assert not judging.right("describe", three, told, told.replace("pink", "red"))

@@ -7,30 +7,40 @@
 2. An answer is right if it then equals the expected sentence, for every task but these:
 3. chart-value: where values are printed in the chart rule 2 holds, but `about` does not count.
    Where they are not the sentence must be the expected one but for its number, which may be
-   `facts.Chart.precision` off: half the distance of two numbers on the axis.
+   `facts.Chart.precision` off: half the distance of two numbers on the axis. So may the two values
+   that a comparison of bars names before it says yes or no (chart-label).
 4. object: another name of the thing (`others` of ``things.json``) is as right, and the article
    does not count.
 5. describe: every fact must be right, their order is free. The sentence must name all shapes with
    colour and number, no more and no fewer; a place or a relation that it states must be true; and
-   where the expected sentence states one, it must state one, too.
+   where the expected sentence states one, it must state one, too. Shapes that are told “from left
+   to right” must stand in an order in which none is left of one before it.
 
 6. photo: the two colours may come in either order.
 
 Nothing is right in part, and an answer that goes on after the expected one is wrong.
+
+Later, the expected sentences of two questions were turned round, and rules 3 and 5 say how those
+are judged: whether one thing is left of (above, higher than) another is answered with where both
+are (how high), “so yes” or “so no”, instead of with yes or no first; and more than two groups of
+shapes are told one by one, instead of with their numbers. Both say more, all of which has to be
+right.
 """
 
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from vlmchat.demo.drawing import wording
-from vlmchat.demo.drawing.facts import Chart, Facts, Photo, Placed, Scene, Thing
+from vlmchat.demo.drawing.facts import COLUMNS, Chart, Facts, Photo, Placed, Scene, Thing
 from vlmchat.demo.pictures import COLOURS, OUTLINES
 
 _SPELLINGS = {"colour": "color", "grey": "gray", "centre": "center", "colours": "colors"}
 _DIGITS = {word: str(number) for number, word in enumerate(wording.NUMBERS) if number}
 _NUMBER = re.compile(r"\d+")
+_COMPARISON = re.compile(r"(.+) is (\d{1,3}) and (.+) (\d{1,3}), so (yes|no)")
 _SHAPES = {form: shape for shape in OUTLINES for form in (shape, wording.plural(shape))}
 _GROUP = re.compile(
     rf"(?:(a|an|\d+) )?\b({'|'.join(COLOURS)}) ({'|'.join(sorted(_SHAPES, key=len)[::-1])})\b"
@@ -53,6 +63,8 @@ def right(task: str, facts: Facts, answer: str, said: str) -> bool:
         return True
     if task == "chart-value" and isinstance(facts, Chart):
         return _value(facts, expected, given)
+    if task == "chart-label" and isinstance(facts, Chart):
+        return _comparison(facts, expected, given)
     if task == "object" and isinstance(facts, Thing):
         names = (facts.name, *facts.others)
         return _bare(given) in {_bare(normal(f"The picture shows {name}.")) for name in names}
@@ -82,6 +94,14 @@ def _value(chart: Chart, expected: str, given: str) -> bool:
     return found is not None and abs(int(found[1]) - int(true[0])) <= chart.precision
 
 
+def _comparison(chart: Chart, expected: str, given: str) -> bool:
+    true, said = (_COMPARISON.fullmatch(text.replace(" about ", " ")) for text in (expected, given))
+    if true is None or said is None or true.group(1, 3, 5) != said.group(1, 3, 5):
+        return False
+    values = zip(true.group(2, 4), said.group(2, 4), strict=True)
+    return all(abs(int(one) - int(other)) <= chart.precision for one, other in values)
+
+
 def _bare(text: str) -> str:
     return re.sub(r"^(the picture shows )(?:an?|the) ", r"\1", text)
 
@@ -96,6 +116,10 @@ def _describes(scene: Scene, expected: str, given: str) -> bool:
     if counted != Counter((one.colour, one.shape) for one in scene.objects):
         return False
     rest = _GROUP.sub("#", given)
+    if rest.startswith(wording.IN_ORDER):
+        rest = rest.removeprefix(wording.IN_ORDER)
+        if not _in_order(scene, named):
+            return False
     place = re.fullmatch(rf"# ({'|'.join(_PLACES)})", rest)
     if place:
         [one, *others] = scene.objects
@@ -106,6 +130,18 @@ def _describes(scene: Scene, expected: str, given: str) -> bool:
         return wording.holds(relation[1], first, second)
     states = any(word in expected for word in (*wording.RELATIONS, *_PLACES))
     return not states and re.fullmatch(r"#(?:(?:, and |, | and )#)*", rest) is not None
+
+
+def _in_order(scene: Scene, named: Sequence[re.Match[str]]) -> bool:
+    """Return whether shapes that are told one by one come column by column."""
+    told = [(group[2], _SHAPES[group[3]]) for group in named]
+    for column in range(len(COLUMNS)):
+        there = Counter((one.colour, one.shape) for one in scene.objects if one.column == column)
+        count = there.total()
+        if Counter(told[:count]) != there:
+            return False
+        told = told[count:]
+    return True
 
 
 def _meant(scene: Scene, group: re.Match[str]) -> tuple[Placed, ...]:

@@ -207,13 +207,11 @@ def _positions(scene: Scene, random: Random) -> list[Asked]:
         true = way[0] if before else way[1]
         said = random.choice(way)
         long = f"to the {said}" if said.endswith("of") and random.random() < 0.5 else said
-        asked.append(
-            Asked(
-                "position",
-                f"Is the {name} {long} the {other}?",
-                f"{'Yes' if said == true else 'No'}, the {name} is {true} the {other}.",
-            )
-        )
+        # What is seen comes first, and then what follows from it: a small model cannot compare two
+        # places before it has named them.
+        here, there = wording.third(first, said), wording.third(second, said)
+        answer = f"The {name} is {here} and the {other} {there}, so {_yes(said == true)}."
+        asked.append(Asked("position", f"Is the {name} {long} the {other}?", answer))
     return asked
 
 
@@ -297,20 +295,21 @@ def _value(random: Random, label: str) -> str:
 
 
 def _compared(chart: Chart, random: Random) -> list[Asked]:
-    """Return whether one bar is higher than another, if that can be seen."""
+    """Return whether one bar is higher than another, if that can be seen: its value first."""
     first, second = random.sample(range(len(chart.labels)), 2)
     if abs(chart.values[first] - chart.values[second]) < CLEAR * chart.top:
         return []
     one, other = chart.labels[first], chart.labels[second]
     true = "higher" if chart.values[first] > chart.values[second] else "lower"
     said = random.choice(("higher", "lower"))
-    return [
-        Asked(
-            "chart-label",
-            f"Is {one} {said} than {other}?",
-            f"{'Yes' if said == true else 'No'}, {one} is {true} than {other}.",
-        )
-    ]
+    about = "" if chart.printed else "about "
+    here, there = (f"{about}{chart.values[place]}" for place in (first, second))
+    answer = f"{one} is {here} and {other} {there}, so {_yes(said == true)}."
+    return [Asked("chart-label", f"Is {one} {said} than {other}?", answer)]
+
+
+def _yes(true: bool) -> str:
+    return "yes" if true else "no"
 
 
 def _thing(thing: Thing, random: Random) -> list[Asked]:

@@ -10,6 +10,8 @@ PLACES = (
     ("at the bottom left", "at the bottom center", "at the bottom right"),
 )
 """Where a field of the grid is, by row and column."""
+_ROWS = ("at the top", "in the middle", "at the bottom")
+_COLUMNS = ("on the left", "in the center", "on the right")
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _BARE = frozenset(
     (
@@ -93,6 +95,16 @@ def place(placed: Placed) -> str:
     return PLACES[placed.row][placed.column]
 
 
+def third(placed: Placed, way: str) -> str:
+    """Return in which third a shape is, as far as it tells what lies which way of it.
+
+    Args:
+        placed: the shape.
+        way: ``above``, ``below``, ``left of`` or ``right of``.
+    """
+    return _COLUMNS[placed.column] if way.endswith("of") else _ROWS[placed.row]
+
+
 def full(placed: Placed) -> str:
     """Return a shape with its colour, without an article: red circle."""
     return f"{placed.colour} {placed.shape}"
@@ -115,6 +127,7 @@ def listed(parts: list[str]) -> str:
 # Descriptions of scenes ------------------------------------------------------------------------
 
 Group = tuple[Placed, ...]
+IN_ORDER = "from left to right: "
 RELATIONS = ("above", "below", "to the left of", "to the right of")
 
 
@@ -148,7 +161,7 @@ def description(scene: Scene) -> str:
     """Return a scene in one sentence.
 
     One shape is told with its place, two groups with how they lie to each other where they do
-    (above before left), others as a list from left to right.
+    (above before left), several like ones with their number, others one by one from left to right.
     """
     found = groups(scene)
     if not found:
@@ -162,8 +175,11 @@ def description(scene: Scene) -> str:
         text = f"{names[0]} above {names[1]}"
     elif len(found) == 2 and holds("to the left of", found[0], found[1]):
         text = f"{names[0]} to the left of {names[1]}"
+    elif len(found) == 1:
+        text = names[0]
     else:
-        text = listed(names)
+        singles = [f"{article(one.colour)} {full(one)}" for one in scene.objects]
+        text = f"{IN_ORDER}{listed(singles)}"
     return f"{text[0].upper()}{text[1:]}."
 
 
