@@ -251,13 +251,14 @@ def test_a_value_is_right_within_the_charts_precision() -> None:
 def test_a_comparison_names_both_values_before_it_says_yes_or_no() -> None:
     values = (("Q1", "Q2", "2021"), (10, 40, 80), ("red", "red", "red"))
     read, printed = Chart(*values, False, 100, 20), Chart(*values, True, 100, 20)
-    answer = "Q2 is about 40 and 2021 about 80, so no."
+    answer = "Q2 is about 40 and 2021 about 80, so Q2 is lower: no."
     for said, near, exact in (
-        ("Q2 is 40 and 2021 80, so no.", True, True),
-        ("Q2 is about 45 and 2021 about 72, so no.", True, False),
-        ("Q2 is about 40 and 2021 about 80, so yes.", False, False),
-        ("Q2 is about 40 and 2021 about 91, so no.", False, False),
-        ("Q1 is about 40 and 2021 about 80, so no.", False, False),
+        ("Q2 is 40 and 2021 80, so Q2 is lower: no.", True, True),
+        ("Q2 is about 45 and 2021 about 72, so Q2 is lower: no.", True, False),
+        ("Q2 is about 40 and 2021 about 80, so Q2 is lower: yes.", False, False),
+        ("Q2 is about 40 and 2021 about 91, so Q2 is lower: no.", False, False),
+        ("Q1 is about 40 and 2021 about 80, so Q2 is lower: no.", False, False),
+        ("Q2 is about 40 and 2021 about 80, so Q2 is higher: no.", False, False),
         ("No, Q2 is lower than 2021.", False, False),
     ):
         assert judging.right("chart-label", read, answer, said) is near
@@ -267,15 +268,15 @@ def test_a_comparison_names_both_values_before_it_says_yes_or_no() -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "said"),
+    ("way", "true", "yes"),
     [
-        ("left of", "The star is on the left and the ring on the right, so yes."),
-        ("right of", "The star is on the left and the ring on the right, so no."),
-        ("above", "The star is at the bottom and the ring in the middle, so no."),
-        ("below", "The star is at the bottom and the ring in the middle, so yes."),
+        ("left of", "left of", True),
+        ("right of", "left of", False),
+        ("above", "below", False),
+        ("below", "below", True),
     ],
 )
-def test_places_are_told_before_they_are_compared(way: str, said: str) -> None:
+def test_places_are_told_before_they_are_compared(way: str, true: str, yes: bool) -> None:
     scene = Scene((_at("star", "red", 0, 2), _at("ring", "red", 2, 1)))
     found = {
         one.question: one.answer
@@ -283,7 +284,11 @@ def test_places_are_told_before_they_are_compared(way: str, said: str) -> None:
         for one in questions.ask(scene, Random(seed))
         if one.task == "position"
     }
-    assert found[f"Is the star {way} the ring?"] == said
+    there = "on the left and the ring on the right"
+    if true == "below":
+        there = "at the bottom and the ring in the middle"
+    answer = f"The star is {there}, so it is {true} the ring: {'yes' if yes else 'no'}."
+    assert found[f"Is the star {way} the ring?"] == answer
 
 
 def test_a_description_needs_every_fact() -> None:

@@ -22,8 +22,8 @@ Nothing is right in part, and an answer that goes on after the expected one is w
 
 Later, the expected sentences of two questions were turned round, and rules 3 and 5 say how those
 are judged: whether one thing is left of (above, higher than) another is answered with where both
-are (how high), “so yes” or “so no”, instead of with yes or no first; and more than two groups of
-shapes are told one by one, instead of with their numbers. Both say more, all of which has to be
+are (how high), what follows, and yes or no in the end instead of first; and more than two groups
+of shapes are told one by one, instead of with their numbers. Both say more, all of which has to be
 right.
 """
 
@@ -40,7 +40,7 @@ from vlmchat.demo.pictures import COLOURS, OUTLINES
 _SPELLINGS = {"colour": "color", "grey": "gray", "centre": "center", "colours": "colors"}
 _DIGITS = {word: str(number) for number, word in enumerate(wording.NUMBERS) if number}
 _NUMBER = re.compile(r"\d+")
-_COMPARISON = re.compile(r"(.+) is (\d{1,3}) and (.+) (\d{1,3}), so (yes|no)")
+_COMPARISON = re.compile(r"(.+) is (\d{1,3}) and (.+) (\d{1,3}), so (.+: (?:yes|no))")
 _SHAPES = {form: shape for shape in OUTLINES for form in (shape, wording.plural(shape))}
 _GROUP = re.compile(
     rf"(?:(a|an|\d+) )?\b({'|'.join(COLOURS)}) ({'|'.join(sorted(_SHAPES, key=len)[::-1])})\b"

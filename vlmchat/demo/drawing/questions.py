@@ -207,10 +207,11 @@ def _positions(scene: Scene, random: Random) -> list[Asked]:
         true = way[0] if before else way[1]
         said = random.choice(way)
         long = f"to the {said}" if said.endswith("of") and random.random() < 0.5 else said
-        # What is seen comes first, and then what follows from it: a small model cannot compare two
-        # places before it has named them.
+        # What is seen comes first, then what follows from it, and then whether that was asked: a
+        # small model cannot compare two places before it has named them.
         here, there = wording.third(first, said), wording.third(second, said)
-        answer = f"The {name} is {here} and the {other} {there}, so {_yes(said == true)}."
+        seen = f"The {name} is {here} and the {other} {there}"
+        answer = f"{seen}, so it is {true} the {other}: {_yes(said == true)}."
         asked.append(Asked("position", f"Is the {name} {long} the {other}?", answer))
     return asked
 
@@ -304,7 +305,7 @@ def _compared(chart: Chart, random: Random) -> list[Asked]:
     said = random.choice(("higher", "lower"))
     about = "" if chart.printed else "about "
     here, there = (f"{about}{chart.values[place]}" for place in (first, second))
-    answer = f"{one} is {here} and {other} {there}, so {_yes(said == true)}."
+    answer = f"{one} is {here} and {other} {there}, so {one} is {true}: {_yes(said == true)}."
     return [Asked("chart-label", f"Is {one} {said} than {other}?", answer)]
 
 
