@@ -291,6 +291,23 @@ def test_places_are_told_before_they_are_compared(way: str, true: str, yes: bool
     assert found[f"Is the star {way} the ring?"] == answer
 
 
+def test_what_is_counted_is_told_one_by_one() -> None:
+    scene = Scene((_at("star", "red", 0, 0), _at("ring", "red", 1, 1), _at("star", "blue", 2, 1)))
+    answers = {
+        one.answer
+        for seed in range(300)
+        for one in questions.ask(scene, Random(seed))
+        if one.task == "count"
+    }
+    assert answers >= {
+        "There are 3 shapes.",
+        "One at the top left and one on the right: 2 stars.",
+        "One in the center: 1 ring.",
+        "One at the top left and one in the center: 2 red shapes.",
+        "There are no circles.",
+    }
+
+
 def test_a_description_needs_every_fact() -> None:
     scene = Scene(
         (_at("square", "blue", 0, 2), _at("circle", "red", 1, 0), _at("square", "blue", 2, 2))

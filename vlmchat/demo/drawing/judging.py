@@ -20,11 +20,11 @@
 
 Nothing is right in part, and an answer that goes on after the expected one is wrong.
 
-Later, the expected sentences of two questions were turned round, and rules 3 and 5 say how those
+Later, the expected sentences of three questions were turned round, and rules 3 and 5 say how those
 are judged: whether one thing is left of (above, higher than) another is answered with where both
-are (how high), what follows, and yes or no in the end instead of first; and more than two groups
-of shapes are told one by one, instead of with their numbers. Both say more, all of which has to be
-right.
+are (how high), what follows, and yes or no in the end instead of first; how many of a kind there
+are, with where each of them is, and the number in the end; and more than two groups of shapes are
+told one by one, instead of with their numbers. All three say more, all of which has to be right.
 """
 
 import re

@@ -167,15 +167,15 @@ def _shapes(scene: Scene, random: Random) -> list[Asked]:
 def _count(scene: Scene, random: Random) -> Asked:
     pick = random.random()
     if pick < 0.4 or not scene.objects:
-        named, count = "shape", len(scene.objects)
+        named, answer = "shape", wording.there(len(scene.objects), "shape")
     elif pick < 0.6:
         colour = random.choice(scene.objects).colour
         named = f"{colour} shape"
-        count = sum(one.colour == colour for one in scene.objects)
+        answer = wording.each([one for one in scene.objects if one.colour == colour], named)
     else:
         shapes = tuple(OUTLINES) if pick < 0.68 else [one.shape for one in scene.objects]
         named = random.choice(shapes)
-        count = sum(one.shape == named for one in scene.objects)
+        answer = wording.each([one for one in scene.objects if one.shape == named], named)
     several = wording.plural(named)
     question = random.choice(
         (
@@ -186,7 +186,7 @@ def _count(scene: Scene, random: Random) -> Asked:
             f"What is the number of {several}?",
         )
     )
-    return Asked("count", question, f"{wording.there(count, named)}.")
+    return Asked("count", question, f"{answer}.")
 
 
 def _positions(scene: Scene, random: Random) -> list[Asked]:

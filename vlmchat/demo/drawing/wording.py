@@ -90,6 +90,17 @@ def there(count: int, shape: str) -> str:
     return f"There {'is' if count == 1 else 'are'} {counted(count, shape)}"
 
 
+def each(found: list[Placed], shape: str) -> str:
+    """Return some shapes one by one, and how many these are, without a full stop.
+
+    One at the top left and one in the center: 2 circles.
+    """
+    if not found:
+        return there(0, shape)
+    text = listed([f"one {place(one)}" for one in found])
+    return f"{text[0].upper()}{text[1:]}: {counted(len(found), shape)}"
+
+
 def place(placed: Placed) -> str:
     """Return where a shape is: at the top left."""
     return PLACES[placed.row][placed.column]
