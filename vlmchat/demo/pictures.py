@@ -142,7 +142,8 @@ SCENES: tuple[Sample, ...] = (
     _scene(
         "three-shapes.png",
         "Describe the image.",
-        "A blue square, a yellow star and a red heart.",
+        "A blue square at the top left, a yellow star at the bottom center and a red heart "
+        "at the top right.",
         Shape("square", "blue", 45, 50, 34),
         Shape("star", "yellow", 120, 190, 34),
         Shape("heart", "red", 195, 50, 34),

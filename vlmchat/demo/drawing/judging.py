@@ -13,18 +13,17 @@
    does not count.
 5. describe: every fact must be right, their order is free. The sentence must name all shapes with
    colour and number, no more and no fewer; a place or a relation that it states must be true; and
-   where the expected sentence states one, it must state one, too. Shapes that are told “from left
-   to right” must stand in an order in which none is left of one before it.
+   where the expected sentence states one, it must state one, too.
 
 6. photo: the two colours may come in either order.
 
 Nothing is right in part, and an answer that goes on after the expected one is wrong.
 
-Later, the expected sentences of three questions were turned round, and rules 3 and 5 say how those
-are judged: whether one thing is left of (above, higher than) another is answered with where both
-are (how high), what follows, and yes or no in the end instead of first; how many of a kind there
-are, with where each of them is, and the number in the end; and more than two groups of shapes are
-told one by one, instead of with their numbers. All three say more, all of which has to be right.
+Later, the expected sentences of three questions were turned round: whether one thing is left of
+(above, higher than) another is answered with where both are (how high), what follows, and yes or
+no in the end instead of first; how many of a kind there are, with where each of them is, and the
+number in the end; and a scene is described with the place of every shape. All three say more than
+before, all of which has to be right.
 """
 
 import re
@@ -32,9 +31,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from vlmchat.demo.drawing import wording
-from vlmchat.demo.drawing.facts import COLUMNS, Chart, Facts, Photo, Placed, Scene, Thing
+from vlmchat.demo.drawing.facts import Chart, Facts, Photo, Placed, Scene, Thing
 from vlmchat.demo.pictures import COLOURS, OUTLINES
 
 _SPELLINGS = {"colour": "color", "grey": "gray", "centre": "center", "colours": "colors"}
@@ -47,6 +47,9 @@ _GROUP = re.compile(
 )
 _PLACES = {place: (row, column) for row, line in enumerate(wording.PLACES)
            for column, place in enumerate(line)}  # fmt: skip
+_PLACE = rf"({'|'.join(_PLACES)})"
+_RELATIONS = ("above", "below", "to the left of", "to the right of")
+_Group: TypeAlias = tuple[Placed, ...]
 
 
 def right(task: str, facts: Facts, answer: str, said: str) -> bool:
@@ -116,34 +119,35 @@ def _describes(scene: Scene, expected: str, given: str) -> bool:
     if counted != Counter((one.colour, one.shape) for one in scene.objects):
         return False
     rest = _GROUP.sub("#", given)
-    if rest.startswith(wording.IN_ORDER):
-        rest = rest.removeprefix(wording.IN_ORDER)
-        if not _in_order(scene, named):
-            return False
-    place = re.fullmatch(rf"# ({'|'.join(_PLACES)})", rest)
-    if place:
-        [one, *others] = scene.objects
-        return not others and (one.row, one.column) == _PLACES[place[1]]
-    relation = re.fullmatch(rf"# ({'|'.join(wording.RELATIONS)}) #", rest)
+    if re.fullmatch(rf"# {_PLACE}(?:(?:, and |, | and )# {_PLACE})*", rest):
+        return _placed(scene, named, re.findall(_PLACE, rest))
+    relation = re.fullmatch(rf"# ({'|'.join(_RELATIONS)}) #", rest)
     if relation:
         first, second = (_meant(scene, group) for group in named)
-        return wording.holds(relation[1], first, second)
-    states = any(word in expected for word in (*wording.RELATIONS, *_PLACES))
+        return _holds(relation[1], first, second)
+    states = any(word in expected for word in (*_RELATIONS, *_PLACES))
     return not states and re.fullmatch(r"#(?:(?:, and |, | and )#)*", rest) is not None
 
 
-def _in_order(scene: Scene, named: Sequence[re.Match[str]]) -> bool:
-    """Return whether shapes that are told one by one come column by column."""
-    told = [(group[2], _SHAPES[group[3]]) for group in named]
-    for column in range(len(COLUMNS)):
-        there = Counter((one.colour, one.shape) for one in scene.objects if one.column == column)
-        count = there.total()
-        if Counter(told[:count]) != there:
-            return False
-        told = told[count:]
-    return True
+def _placed(scene: Scene, named: Sequence[re.Match[str]], places: Sequence[str]) -> bool:
+    """Return whether shapes that are told one by one are where it says."""
+    told = Counter(
+        (group[2], _SHAPES[group[3]], *_PLACES[place])
+        for group, place in zip(named, places, strict=True)
+    )
+    return told == Counter((one.colour, one.shape, one.row, one.column) for one in scene.objects)
 
 
-def _meant(scene: Scene, group: re.Match[str]) -> tuple[Placed, ...]:
+def _holds(relation: str, first: _Group, second: _Group) -> bool:
+    """Return whether all of `first` are in a row or column before (after) all of `second`."""
+    vertical = relation in {"above", "below"}
+    one = [placed.row if vertical else placed.column for placed in first]
+    other = [placed.row if vertical else placed.column for placed in second]
+    if relation in {"above", "to the left of"}:
+        return max(one) < min(other)
+    return min(one) > max(other)
+
+
+def _meant(scene: Scene, group: re.Match[str]) -> _Group:
     shape = _SHAPES[group[3]]
     return tuple(one for one in scene.objects if one.colour == group[2] and one.shape == shape)

@@ -232,7 +232,6 @@ _SMALLEST = (
 
 
 def _chart(chart: Chart, random: Random) -> list[Asked]:
-    about = "" if chart.printed else "about "
     high, low = chart.highest, chart.lowest
     place = random.randrange(len(chart.labels))
     label, value = chart.labels[place], chart.values[place]
@@ -240,9 +239,9 @@ def _chart(chart: Chart, random: Random) -> list[Asked]:
     asked = [
         Asked("chart-label", _highest(random), f"The highest bar is {chart.labels[high]}."),
         Asked("chart-label", _lowest(random), f"The lowest bar is {chart.labels[low]}."),
-        Asked("chart-value", largest, f"The highest value is {about}{chart.values[high]}."),
-        Asked("chart-value", smallest, f"The lowest value is {about}{chart.values[low]}."),
-        Asked("chart-value", _value(random, label), f"The value of {label} is {about}{value}."),
+        Asked("chart-value", largest, f"The highest value is {chart.values[high]}."),
+        Asked("chart-value", smallest, f"The lowest value is {chart.values[low]}."),
+        Asked("chart-value", _value(random, label), f"The value of {label} is {value}."),
         *_compared(chart, random),
     ]
     if random.random() < 0.3:
@@ -303,8 +302,7 @@ def _compared(chart: Chart, random: Random) -> list[Asked]:
     one, other = chart.labels[first], chart.labels[second]
     true = "higher" if chart.values[first] > chart.values[second] else "lower"
     said = random.choice(("higher", "lower"))
-    about = "" if chart.printed else "about "
-    here, there = (f"{about}{chart.values[place]}" for place in (first, second))
+    here, there = (chart.values[place] for place in (first, second))
     answer = f"{one} is {here} and {other} {there}, so {one} is {true}: {_yes(said == true)}."
     return [Asked("chart-label", f"Is {one} {said} than {other}?", answer)]
 

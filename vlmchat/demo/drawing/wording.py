@@ -93,11 +93,11 @@ def there(count: int, shape: str) -> str:
 def each(found: list[Placed], shape: str) -> str:
     """Return some shapes one by one, and how many these are, without a full stop.
 
-    One at the top left and one in the center: 2 circles.
+    One at the top left, one in the center: 2 circles.
     """
     if not found:
         return there(0, shape)
-    text = listed([f"one {place(one)}" for one in found])
+    text = ", ".join(f"one {place(one)}" for one in found)
     return f"{text[0].upper()}{text[1:]}: {counted(len(found), shape)}"
 
 
@@ -135,62 +135,11 @@ def listed(parts: list[str]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
 
 
-# Descriptions of scenes ------------------------------------------------------------------------
-
-Group = tuple[Placed, ...]
-IN_ORDER = "from left to right: "
-RELATIONS = ("above", "below", "to the left of", "to the right of")
-
-
-def holds(relation: str, first: Group, second: Group) -> bool:
-    """Return whether all of `first` are in a row or column before (after) all of `second`."""
-    vertical = relation in {"above", "below"}
-    one = [placed.row if vertical else placed.column for placed in first]
-    other = [placed.row if vertical else placed.column for placed in second]
-    if relation in {"above", "to the left of"}:
-        return max(one) < min(other)
-    return min(one) > max(other)
-
-
-def groups(scene: Scene) -> list[Group]:
-    """Return the shapes grouped by colour and shape, in the order of the first of each."""
-    found: dict[str, list[Placed]] = {}
-    for placed in scene.objects:
-        found.setdefault(full(placed), []).append(placed)
-    return [tuple(group) for group in found.values()]
-
-
-def group_name(group: Group) -> str:
-    """Return a group as a description calls it: a red circle, two blue squares."""
-    first = group[0]
-    if len(group) == 1:
-        return f"{article(first.colour)} {full(first)}"
-    return f"{NUMBERS[len(group)]} {first.colour} {plural(first.shape)}"
-
-
 def description(scene: Scene) -> str:
-    """Return a scene in one sentence.
-
-    One shape is told with its place, two groups with how they lie to each other where they do
-    (above before left), several like ones with their number, others one by one from left to right.
-    """
-    found = groups(scene)
-    if not found:
+    """Return a scene in one sentence: its shapes from left to right, each with its place."""
+    if not scene.objects:
         return "The picture is empty."
-    names = [group_name(group) for group in found]
-    if len(scene.objects) == 1:
-        text = f"{names[0]} {place(scene.objects[0])}"
-    elif len(found) == 2 and holds("below", found[0], found[1]):
-        text = f"{names[1]} above {names[0]}"
-    elif len(found) == 2 and holds("above", found[0], found[1]):
-        text = f"{names[0]} above {names[1]}"
-    elif len(found) == 2 and holds("to the left of", found[0], found[1]):
-        text = f"{names[0]} to the left of {names[1]}"
-    elif len(found) == 1:
-        text = names[0]
-    else:
-        singles = [f"{article(one.colour)} {full(one)}" for one in scene.objects]
-        text = f"{IN_ORDER}{listed(singles)}"
+    text = listed([f"{article(one.colour)} {full(one)} {place(one)}" for one in scene.objects])
     return f"{text[0].upper()}{text[1:]}."
 
 
