@@ -216,6 +216,17 @@ def test_the_phases_go_on_from_each_other_and_export(model: Path, tmp_path: Path
     assert any(not torch.equal(first.tower[name], it) for name, it in third.tower.items())
     train.run(["--work", str(work), "--model", str(model), "--export", str(out)])
     assert (out / "reading" / "adapter_model.safetensors").exists()
+
+    further, written = tmp_path / "further", tmp_path / "written"
+    source = str(state.path(work, 3))
+    start(model, further, "--phase", "2", "--from", source, "--steps", "1")
+    export = ["--work", str(further), "--model", str(model), "--export", str(written)]
+    with pytest.raises(UsageError, match="name weights that have one with --from"):
+        train.run(export)
+    train.run([*export, "--from", source])
+    same, other = "vision.safetensors", "reading/adapter_model.safetensors"
+    assert (written / same).read_bytes() == (out / same).read_bytes()
+    assert (written / other).read_bytes() != (out / other).read_bytes()
     with pytest.raises(UsageError, match="another shape"):
         train.run(["--work", str(work), "--model", str(model), "--no-nice"])
     with pytest.raises(UsageError, match="another shape"):

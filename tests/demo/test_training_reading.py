@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,7 +24,7 @@ from vlmchat.demo.training.curriculum import Wanted
 from vlmchat.demo.training.frozen import FrozenText, Row
 from vlmchat.demo.training.prompts import Prompts
 from vlmchat.demo.training.reading import ReadingTrainer
-from vlmchat.demo.training.settings import load
+from vlmchat.demo.training.settings import Settings, load
 from vlmchat.demo.training.start import Plan, beginning
 from vlmchat.demo.training.tower import Tower
 from vlmchat.demo.training.words import Words
@@ -177,6 +178,27 @@ def test_it_goes_on_from_the_adapter_of_weights(
     (weights / "reading" / "adapter_model.safetensors").unlink()
     fresh, *_ = beginning(plan(tmp_path, small, weights, 5))
     assert isinstance(fresh, Adapter) and fresh.rank == 5
+
+
+def test_a_tower_goes_on_at_the_levels_that_it_has_reached(small: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    tower = Tower(replace(SMALL, width=576))  # as wide as the text model that it is shipped for
+    exporting.export(tower, weights, reached={"scene": 1.0, "lettering": 0.55})
+    assert exporting.levels(weights) == {"scene": 1.0, "lettering": 0.55}
+    settings = replace(load(settings_file(tmp_path)), tower=tower.shape)
+
+    def reached(settings: Settings, phase: int) -> dict[str, float]:
+        plan = Plan(tmp_path, phase, small, settings, 0, 0, 0, weights, nice=False)
+        return {kind: level for kind, (level, *_) in beginning(plan)[1].ladder.items()}
+
+    assert reached(settings, 1) == reached(settings, 3) == {"scene": 1.0, "lettering": 0.55}
+    finer = replace(settings, tower=replace(settings.tower, patch=12, scale=4))
+    assert reached(finer, 1) == {}
+    (weights / "trained.json").write_text("[1]")
+    with pytest.raises(UsageError, match="says no levels: leave it out"):
+        exporting.levels(weights)
+    exporting.export(tower, weights)
+    assert reached(settings, 1) == {}
 
 
 def test_what_is_answered_is_asked_less(small: Path, tmp_path: Path) -> None:

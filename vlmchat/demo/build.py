@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 _VISION_FILE = "vision.safetensors"
+_TRAINED_FILE = "trained.json"
 _STEPS = 4
 _TEMPORARY = "making-"
 
@@ -118,7 +119,7 @@ def convert(gguf: Path, folder: Path, progress: ProgressSink) -> None:
     progress(Progress("converting", text, 3, _STEPS))
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     for file in sorted(shipped.iterdir()):
-        if file.is_file() and file.name != _VISION_FILE:
+        if file.is_file() and file.name not in (_VISION_FILE, _TRAINED_FILE):
             shutil.copyfile(file, folder / file.name)
     progress(Progress("converting", text, _STEPS, _STEPS))
 

@@ -35,7 +35,8 @@ def _parser() -> argparse.ArgumentParser:
         "--from",
         dest="source",
         type=Path,
-        help="where there is no checkpoint yet: begin with this one, or with a folder of weights",
+        help="where there is no checkpoint yet: begin with this one, or with a folder of weights; "
+        "with --export and --assemble, the tower where only an adapter was trained",
     )
     add("--settings", type=Path, help="a TOML file with settings that differ from the shipped ones")
     add("--model", type=Path, help="folder of a demo model, for its text model")
@@ -92,15 +93,18 @@ def _written(given: argparse.Namespace) -> None:
 
     phases = (given.phase,) if given.phase in (1, 3) else (3, 1)
     found = [state.path(given.work, phase) for phase in phases]
-    newest = next((file for file in found if file.exists()), None)
+    newest = next((file for file in found if file.exists()), given.source)
     if newest is None:
-        raise UsageError(f"There is no checkpoint of a tower in {given.work}: train first.")
+        raise UsageError(
+            f"There is no checkpoint of a tower in {given.work}: train first, or name weights that "
+            "have one with --from."
+        )
     tower, reader, adapter = exporting.load(newest), state.path(given.work, 2), None
     if reader.exists():
         config = Words(given.model or _demo_model()).config["text_config"]
         adapter = state.read(reader).laid(config)
     if given.export is not None:
-        exporting.export(tower, given.export, adapter)
+        exporting.export(tower, given.export, adapter, exporting.levels(newest))
     if given.assemble is not None:
         exporting.assemble(tower, given.model or _demo_model(), given.assemble, adapter)
     beside = f", and the adapter of {reader.name}" if adapter is not None else ""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from vlmchat.demo.drawing.examples import KINDS
 from vlmchat.demo.reading import plain_file, put_in
 from vlmchat.demo.training import state
 from vlmchat.demo.training import tower as towers
@@ -21,6 +23,8 @@ from vlmchat.models.demo_model import shipped_weights
 from vlmchat.models.local import PLAIN, READING
 
 WEIGHTS = "vision.safetensors"
+TRAINED = "trained.json"
+"""How far the training of the weights beside it has come."""
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
@@ -42,6 +46,27 @@ def load(source: Path) -> Tower:
         raise UsageError(f"{source.name} holds no weights of a demo model's tower.") from error
 
 
+def levels(source: Path) -> dict[str, float]:
+    """Return how hard the drawings were by which a tower has learned last, by kind.
+
+    Args:
+        source: as for `load`; weights that do not say it give nothing.
+
+    Raises:
+        UsageError: it is neither, or what says it is broken.
+    """
+    if not source.is_dir():
+        ladder = state.read(source).state.ladder
+        return {kind: float(ladder[kind][0]) for kind in KINDS if kind in ladder}
+    try:
+        said = json.loads((source / TRAINED).read_text("utf-8"))
+        return {kind: float(level) for kind, level in said["levels"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{TRAINED} in {source.name} says no levels: leave it out.") from error
+
+
 def load_adapter(folder: Path, config: dict[str, Any]) -> Adapter | None:
     """Return the adapter of a folder laid out like the shipped weights, if it has one.
 
@@ -61,13 +86,19 @@ def load_adapter(folder: Path, config: dict[str, Any]) -> Adapter | None:
         raise UsageError(f"{folder.name} holds an adapter of another text model.") from error
 
 
-def export(tower: Tower, folder: Path, adapter: Adapter | None = None) -> None:
+def export(
+    tower: Tower,
+    folder: Path,
+    adapter: Adapter | None = None,
+    reached: Mapping[str, float] | None = None,
+) -> None:
     """Write a tower with everything that makes a model of it, but for the text model.
 
     Args:
         tower: its eyes.
         folder: where it goes.
         adapter: what the text model reads with; as PEFT saves it, in a folder `READING`.
+        reached: its `levels`, with which a later training goes on.
 
     Raises:
         OSError: the disk is full, or the folder not writable.
@@ -76,7 +107,7 @@ def export(tower: Tower, folder: Path, adapter: Adapter | None = None) -> None:
     shipped, shape = shipped_weights(), tower.shape
     for file in sorted(shipped.iterdir()):
         target = folder / file.name
-        known = not file.is_file() or file.name in (WEIGHTS, "config.json")
+        known = not file.is_file() or file.name in (WEIGHTS, TRAINED, "config.json")
         if not known and not (target.exists() and target.samefile(file)):
             shutil.copyfile(file, target)
     config = json.loads((shipped / "config.json").read_text("utf-8"))
@@ -100,6 +131,10 @@ def export(tower: Tower, folder: Path, adapter: Adapter | None = None) -> None:
         name: tensor.to(torch.bfloat16).cpu() for name, tensor in towers.to_library(tower).items()
     }
     write_whole(folder / WEIGHTS, save(weights, metadata={"format": "pt"}))
+    if reached:
+        _write_json(folder / TRAINED, {"levels": dict(reached)})
+    else:
+        (folder / TRAINED).unlink(missing_ok=True)
     if adapter is not None:
         _export_adapter(adapter, folder / READING)
 

@@ -203,8 +203,7 @@ def beginning(plan: Plan) -> Begun:
         return _asked(found.made()), found.state, found.optimizer
     if plan.phase == 1 and plan.source is None:
         return _asked(fresh(plan.settings.tower)), State(plan.phase), {}
-    levels = _levels(plan) if plan.phase == 3 else {}
-    return _asked(_seeing(plan)), State(plan.phase, ladder=levels), {}
+    return _asked(_seeing(plan)), State(plan.phase, ladder=_levels(plan)), {}
 
 
 def _reader(plan: Plan) -> Begun:
@@ -263,12 +262,11 @@ def _seeing(plan: Plan) -> Tower:
 
 
 def _levels(plan: Plan) -> dict[str, Any]:
-    """Return a ladder on the levels that phase 1 has reached; of a folder, which has none, {}."""
+    """Return a ladder on the levels that a tower has reached; one of another shape begins anew."""
     source = _source(plan)
-    if source.is_dir():
+    if exporting.load(source).shape != plan.settings.tower:
         return {}
-    reached = state.read(source).state.ladder
-    return {kind: [level, 0.0, 0, 0] for kind, (level, *_) in reached.items()}
+    return {kind: [level, 0.0, 0, 0] for kind, level in exporting.levels(source).items()}
 
 
 def _asked(tower: Tower) -> Tower:
