@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,12 @@ def test_a_level_rises_when_it_is_learned_and_learned_kinds_are_drawn_less() -> 
     other.restore(json.loads(json.dumps(ladder.plain())))
     assert other.level("scene") == 1.0
     assert other.level("clip") == 0
+    kinds = ("scene", "chart")
+    favoured = replace(load().curriculum, favour={"scene": 3.0})
+    assert Ladder(kinds, favoured, bar=0.9, least_seen=50).weights() == {
+        "scene": 0.75,
+        "chart": 0.25,
+    }
     needs = ladder.needs()
     assert needs["chart"] == 1.0 and 0.1 < needs["scene"] < 0.3
     assert not Ladder((), load().curriculum, bar=0.9, least_seen=50).needs()

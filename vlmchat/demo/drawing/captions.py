@@ -42,6 +42,7 @@ KIND_WEIGHT = 0.3
 TOKEN_PLACES = 8
 LETTER_PLACES = 16
 NAME_PLACES = 4
+_SCARCE = 3.0
 COUNTS = ("empty", "one", "two", "three", "four", "five", "six")
 
 
@@ -101,14 +102,16 @@ def _blank(places: int = 1) -> Slot:
 
 def _scene(scene: Scene) -> list[Slot]:
     slots = [Slot(f" {COUNTS[len(scene.objects)]}")]
-    for placed in scene.objects:
-        slots += _placed(placed)
+    most = len(COUNTS) - 1
+    for before, placed in enumerate(scene.objects):
+        # The more shapes stand before it the seldomer a place has one, and the more one counts.
+        slots += _placed(placed, min(_SCARCE, most / (most - before)))
     return slots
 
 
-def _placed(placed: Placed) -> list[Slot]:
+def _placed(placed: Placed, weight: float) -> list[Slot]:
     words = (placed.colour, placed.shape, ROWS[placed.row], COLUMNS[placed.column])
-    return [Slot(f" {word}") for word in words]
+    return [Slot(f" {word}", 1, weight) for word in words]
 
 
 def _digits(value: int) -> list[Slot]:

@@ -100,9 +100,10 @@ class Ladder:
 
     def weights(self) -> dict[str, float]:
         """Return how often each kind is drawn; they sum to 1."""
-        least = self._settings.least
+        least, favour = self._settings.least, self._settings.favour
         raw = {
-            kind: least + (1 - least) * (1 - progress.whole * (1 + progress.level) / 2)
+            kind: favour.get(kind, 1.0)
+            * (least + (1 - least) * (1 - progress.whole * (1 + progress.level) / 2))
             for kind, progress in self.kinds.items()
         }
         whole = sum(raw.values())

@@ -115,6 +115,7 @@ class Curriculum:
     answers_seen: int
     memory: float
     least: float
+    favour: dict[str, float]
     ahead: float
 
 
