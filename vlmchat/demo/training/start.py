@@ -54,7 +54,8 @@ class Plan:
         minutes: of training; 0 for as long as nobody stops it.
         cooldown: minutes at the end in which the rates sink.
         steps: of the phase, over all starts, with which it ends; 0 for any number.
-        source: a tower to begin with where there is no checkpoint; in phase 2 to read from.
+        source: what to begin with where there is no checkpoint: a tower; in phase 2 an adapter, and
+            the tower to read from where phase 1 has trained none in this folder.
         nice: give way to everything else on the machine.
     """
 
@@ -135,7 +136,9 @@ def work(
 def _lessons(plan: Plan, trained: Tower | Adapter) -> loop.Lessons:
     words = Words(plan.model)
     if isinstance(trained, Adapter):
-        tower = _asked(_seeing(plan)).to(plan.settings.run.device).requires_grad_(False)
+        own = state.path(plan.work, 1)
+        tower = _seeing(plan, own if own.exists() else _source(plan))
+        tower = tower.to(plan.settings.run.device).requires_grad_(False)
         return ReadingTrainer(trained, tower, words, plan.settings)
     if plan.phase == 1:
         return SlotTrainer(trained, words, plan.settings)
@@ -203,7 +206,7 @@ def beginning(plan: Plan) -> Begun:
         return _asked(found.made()), found.state, found.optimizer
     if plan.phase == 1 and plan.source is None:
         return _asked(fresh(plan.settings.tower)), State(plan.phase), {}
-    return _asked(_seeing(plan)), State(plan.phase, ladder=_levels(plan)), {}
+    return _seeing(plan, _source(plan)), State(plan.phase, ladder=_levels(plan)), {}
 
 
 def _reader(plan: Plan) -> Begun:
@@ -242,7 +245,7 @@ def _read(plan: Plan, file: Path) -> Checkpoint:
 
 
 def _source(plan: Plan) -> Path:
-    """Return where the tower comes from that a phase begins with, or reads from.
+    """Return where a phase begins: at another checkpoint, or at a folder of weights.
 
     Raises:
         UsageError: there is none.
@@ -256,9 +259,9 @@ def _source(plan: Plan) -> Path:
     return source
 
 
-def _seeing(plan: Plan) -> Tower:
+def _seeing(plan: Plan, source: Path) -> Tower:
     """Return the tower that a phase begins with, or reads from."""
-    return warm.resampled(exporting.load(_source(plan)), plan.settings.tower)
+    return _asked(warm.resampled(exporting.load(source), plan.settings.tower))
 
 
 def _levels(plan: Plan) -> dict[str, Any]:
