@@ -101,7 +101,7 @@ def test_weights_come_back_as_they_went() -> None:
 def test_an_export_is_laid_out_like_the_shipped_weights(tmp_path: Path) -> None:
     text = json.loads((shipped_weights() / "config.json").read_text())["text_config"]
     tower, adapter = Tower(Shape()), Adapter(text, load().reading.rank)
-    exporting.export(tower, tmp_path, adapter)
+    exporting.export(tower, tmp_path, adapter, {"scene": 1.0})
     files, shipped = (
         {str(file.relative_to(folder)) for file in folder.rglob("*")}
         for folder in (tmp_path, shipped_weights())

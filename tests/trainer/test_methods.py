@@ -82,7 +82,11 @@ def test_halves_of_a_batch_are_the_batch(
         job = job_of(tiny_model, folder, mixed("sft", folder)[:9], method="sft", **settings)
         steps = [one for one in carried_out(job) if isinstance(one, Step)]
         losses.append([one.loss for one in steps])
-    assert len(losses[0]) == 6 and losses[0] == pytest.approx(losses[1], rel=1e-3)
+    # A row that counted too much would show in the first steps; what sums in bfloat16 round to, which
+    # they do otherwise on every processor, grows from step to step.
+    whole, halved = losses
+    assert len(whole) == 6 and whole[:3] == pytest.approx(halved[:3], rel=1e-3)
+    assert whole == pytest.approx(halved, rel=5e-3)
 
 
 def test_dpo_raises_the_margin(tiny_model: Path, tmp_path: Path) -> None:
