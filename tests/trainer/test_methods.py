@@ -82,8 +82,8 @@ def test_halves_of_a_batch_are_the_batch(
         job = job_of(tiny_model, folder, mixed("sft", folder)[:9], method="sft", **settings)
         steps = [one for one in carried_out(job) if isinstance(one, Step)]
         losses.append([one.loss for one in steps])
-    # A row that counted too much would show in the first steps; what sums in bfloat16 round to, which
-    # they do otherwise on every processor, grows from step to step.
+    # A row that counted too much would show in the first steps; what sums in bfloat16 round to, on
+    # every processor otherwise, grows from step to step.
     whole, halved = losses
     assert len(whole) == 6 and whole[:3] == pytest.approx(halved[:3], rel=1e-3)
     assert whole == pytest.approx(halved, rel=5e-3)
