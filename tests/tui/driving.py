@@ -61,13 +61,16 @@ class Chat:
         assert isinstance(keeper, LocalKeeper)
         return keeper
 
-    async def until(self, predicate: Callable[[], object], seconds: float = 20) -> None:
+    async def until(
+        self, predicate: Callable[[], object], seconds: float = 20, *, still: bool = True
+    ) -> None:
+        """Wait for what is awaited, and for a screen that is `still` after it."""
         deadline = time.monotonic() + seconds
         while not predicate():
             if time.monotonic() > deadline:
                 raise AssertionError(f"It never came to pass; the screen says:\n{self.text()}")
             await asyncio.sleep(0.01)
-        if not self.app._exit:  # an app that ends answers no more
+        if still and not self.app._exit:  # an app that ends answers no more
             await self.pilot.pause()
 
     async def ready(self) -> None:
