@@ -146,6 +146,9 @@ def test_settings_say_what_is_wrong_with_them(tmp_path: Path) -> None:
         ('[run]\nworkers = "two"\n', "must be int"),
         ("[fun]\n", "“fun”"),
         ('[curriculum]\nkinds = ["cat"]\n', "some of scene"),
+        ("[curriculum]\nfavour = {cat = 2.0}\n", "table of scene"),
+        ("[curriculum]\nfavour = 2.0\n", "table of scene"),
+        ("[curriculum]\nfavour = {scene = 0}\n", "above 0"),
         ("[language]\ntasks = []\n", "some of colour"),
         ("= 3", "cannot be read"),
     ):

@@ -42,7 +42,7 @@ KIND_WEIGHT = 0.3
 TOKEN_PLACES = 8
 LETTER_PLACES = 16
 NAME_PLACES = 4
-_SCARCE = 3.0
+_SCARCE = 3.0  # the most that a place counts which few scenes fill
 COUNTS = ("empty", "one", "two", "three", "four", "five", "six")
 
 

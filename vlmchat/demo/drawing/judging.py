@@ -14,7 +14,6 @@
 5. describe: every fact must be right, their order is free. The sentence must name all shapes with
    colour and number, no more and no fewer; a place or a relation that it states must be true; and
    where the expected sentence states one, it must state one, too.
-
 6. photo: the two colours may come in either order.
 
 Nothing is right in part, and an answer that goes on after the expected one is wrong.

@@ -158,6 +158,11 @@ def load(changed: Path | None = None) -> Settings:
             f"The kinds in [curriculum] are some of {', '.join(KINDS)}, one of the first "
             f"{len(SINGLES)} among them."
         )
+    favour: object = made.curriculum.favour
+    if not isinstance(favour, dict) or not set(favour) <= set(KINDS):
+        raise UsageError(f"“favour” in [curriculum] is a table of {', '.join(KINDS)}.")
+    if not all(type(share) in (int, float) and share > 0 for share in favour.values()):
+        raise UsageError("The shares of “favour” in [curriculum] are numbers above 0.")
     if not made.language.tasks or not set(made.language.tasks) <= set(TASKS):
         raise UsageError(f"The tasks in [language] are some of {', '.join(TASKS)}.")
     return made
