@@ -139,8 +139,13 @@ def test_captions_have_a_fixed_layout() -> None:
     assert [slot.text for slot in slots[-4:]] == [" Q3", "9", "0", " Q1"]
     months = Chart(tuple("ABCDEF"), (1, 2, 3, 4, 5, 9), ("red",) * 6, False, 10, 2)
     assert captions.used(captions.caption(months)) == captions.PLACES
-    word = captions.caption(Lettering("tea cup"))
-    assert [slot.text for slot in word] == [" text", " tea cup", *"tea cup"]
+    words = captions.caption(Lettering("tea cup"))
+    middle = [captions.BLANK, *[""] * 9]
+    assert [slot.text for slot in words] == [" text", " tea cup", *"tea", *middle, *"cup"]
+    assert captions.used(words) == captions.PLACES
+    word = captions.caption(Lettering("cups"))
+    assert [slot.text for slot in word[2:]] == [*"cups", captions.BLANK, *[""] * 11]
+    assert [slot.weight for slot in word[5:8]] == [1.0, 1.0, captions.BLANK_WEIGHT]
 
 
 def test_evaluation_shows_words_that_training_never_does() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from vlmchat.demo.drawing import canvas, examples
+from vlmchat.demo.drawing.captions import caption
 from vlmchat.demo.drawing.examples import Lesson
 from vlmchat.demo.drawing.facts import BAR, Chart, Lettering, Mark, Scene
 from vlmchat.demo.training import marks, pictures
@@ -14,7 +15,7 @@ from vlmchat.demo.training.settings import load
 from vlmchat.demo.training.tower import Shape, Tower
 
 SHAPE = Shape()
-GRID = (SHAPE.grid, SHAPE.grid)
+HALVES = (SHAPE.grid, SHAPE.grid * marks.HALVES)
 
 
 def lessons(kind: str, count: int = 40) -> list[Lesson]:
@@ -41,8 +42,10 @@ def test_letters_are_marked_in_their_order_where_there_is_ink() -> None:
     for lesson in lessons("lettering"):
         assert isinstance(lesson.facts, Lettering)
         text = lesson.facts.text
+        letters = caption(lesson.facts)[2:]
+        assert [mark.order for mark in lesson.marks] == sorted({it.order for it in lesson.marks})
         for mark in lesson.marks:
-            assert text[mark.order] == mark.says
+            assert letters[mark.order].text == mark.says
             assert ink(lesson, mark) > 15
         assert len(lesson.marks) == len(text.replace(" ", ""))
 
@@ -58,12 +61,12 @@ def test_bars_labels_and_printed_values_are_marked() -> None:
         assert ("0", -1) in said  # the axis begins with it
 
 
-def test_patches_of_a_shape_say_its_name_number_and_colour() -> None:
+def test_halves_of_patches_of_a_shape_say_its_name_number_and_colour() -> None:
     for lesson in lessons("scene"):
         assert isinstance(lesson.facts, Scene)
-        told = marks.wanted(SHAPE, [lesson.marks], [(0, 0)])[0].view(*GRID, 3)
+        told = marks.wanted(SHAPE, [lesson.marks], [(0, 0)])[0].view(*HALVES, 3)
         for order, one in enumerate(lesson.facts.objects):
-            form, number, colour = told[int(one.y) // 16, int(one.x) // 16].tolist()
+            form, number, colour = told[int(one.y) // 16, int(one.x) // 8].tolist()
             assert marks.FORMS[form] == one.shape
             assert number == order
             assert marks.COLOURS[colour] == one.colour
@@ -71,45 +74,52 @@ def test_patches_of_a_shape_say_its_name_number_and_colour() -> None:
             assert (told[..., 0] == -100).all()
 
 
-def test_a_mark_moves_with_its_picture_and_a_narrow_one_has_a_patch() -> None:
-    narrow = Mark("i", (35, 40, 38, 60), 2)
-    still = marks.wanted(SHAPE, [[narrow]], [(0, 0)])[0].view(*GRID, 3)
-    moved = marks.wanted(SHAPE, [[narrow]], [(16, 32)])[0].view(*GRID, 3)
+def test_a_mark_moves_with_its_picture_and_a_narrow_one_has_half_a_patch() -> None:
+    narrow = Mark("i", (41, 40, 43, 60), 2)
+    still = marks.wanted(SHAPE, [[narrow]], [(0, 0)])[0].view(*HALVES, 3)
+    moved = marks.wanted(SHAPE, [[narrow]], [(16, 24)])[0].view(*HALVES, 3)
     there = marks.FORMS.index("i")
-    assert (still[..., 0] == there).nonzero().tolist() == [[2, 2], [3, 2]]
-    assert (moved[..., 0] == there).nonzero().tolist() == [[3, 4], [4, 4]]
-    assert (still[..., 0] == 0).sum() == SHAPE.grid**2 - 2
-    assert still[2, 2].tolist() == [there, 2, -100]  # no colour
+    assert (still[..., 0] == there).nonzero().tolist() == [[2, 5], [3, 5]]
+    assert (moved[..., 0] == there).nonzero().tolist() == [[3, 8], [4, 8]]
+    assert (still[..., 0] == 0).sum() == HALVES[0] * HALVES[1] - 2
+    assert still[2, 5].tolist() == [there, 2, -100]  # no colour
+
+
+def test_two_letters_in_one_patch_are_both_said() -> None:
+    both = [Mark("l", (33, 40, 39, 60), 0), Mark("i", (41, 40, 46, 60), 1)]
+    told = marks.wanted(SHAPE, [both], [(0, 0)])[0, 2 * SHAPE.grid + 2]
+    assert [marks.FORMS[form] for form, *_ in told.tolist()] == ["l", "i"]
+    assert [number for _, number, _ in told.tolist()] == [0, 1]
 
 
 def test_nothing_is_asked_where_nothing_is_known() -> None:
     told = marks.wanted(SHAPE, [(), [Mark("not said", (0, 0, 16, 16))]], [(0, 0), (0, 0)])
     assert (told[0] == -100).all()
-    assert told[1, 0].tolist() == [-100, -100, -100]
+    assert told[1, 0].tolist() == [[-100, -100, -100]] * marks.HALVES
 
 
 def test_the_loss_is_least_where_all_is_right_and_finite_where_nothing_is_asked() -> None:
     batch = pictures.held_out("lettering", 2)
     classes = marks.wanted(SHAPE, batch.marks, batch.offsets)
     loss = marks.MarkLoss(load().marks)
-    said = torch.zeros(2, SHAPE.grid**2, marks.CLASSES)
-    unknowing = float(loss(said, classes))
+    said = torch.zeros(2, SHAPE.grid**2, marks.HALVES, marks.CLASSES)
+    unknowing = float(loss(said.flatten(2), classes))
     for part, first in ((0, 0), (1, len(marks.FORMS))):
         known = classes[..., part] >= 0
         right = torch.nn.functional.one_hot(classes[..., part].clamp(min=0), marks.CLASSES - first)
         said[..., first:] += 20.0 * right * known[..., None]
-    assert float(loss(said, classes)) < 0.01
+    assert float(loss(said.flatten(2), classes)) < 0.01
     assert unknowing > 1
-    assert float(loss(said, torch.full_like(classes, -100))) == 0
+    assert float(loss(said.flatten(2), torch.full_like(classes, -100))) == 0
 
 
 def test_what_is_asked_aside_changes_no_image_token() -> None:
     torch.manual_seed(0)
-    tower = Tower(Shape(layers=3), marks.CLASSES)
+    tower = Tower(Shape(layers=3), marks.OUTPUTS)
     pixels = pictures.held_out("chart", 1).pixels
     tokens, said = tower.asked(pixels, None, None, 2)
     assert torch.equal(tokens, tower(pixels))
-    assert said.shape == (1, SHAPE.grid**2, marks.CLASSES)
+    assert said.shape == (1, SHAPE.grid**2, marks.OUTPUTS)
 
 
 def test_some_pictures_are_drawn_ahead_of_their_level() -> None:

@@ -8,7 +8,8 @@ always means the same:
 - scene: how many (`one` … `six`, `empty`), then of each shape colour, shape, row, column;
 - chart: `chart`, six bars of label, tens, units (or four of a label of two places, tens, units),
   the highest label (2), its tens and units, the lowest label (2);
-- lettering: `text`, its tokens (8), its characters (16);
+- lettering: `text`, its tokens (8), its characters (16): those of a first word from the first
+  place on, those of a second one up to the last place;
 - thing: `picture`, its name (4), its main colour, the colour of the background;
 - photo: `photo`, its two colours, its forms.
 
@@ -132,13 +133,28 @@ def _chart(chart: Chart) -> list[Slot]:
     return [*slots, Slot(f" {chart.labels[chart.lowest]}", 2)]
 
 
+def letter_places(text: str) -> list[int]:
+    """Return at which of the `LETTER_PLACES` each character of a text is said.
+
+    A second word ends at the last place, so that nobody has to count the letters of both.
+
+    Args:
+        text: one or two words, `LETTER_PLACES` characters at most.
+    """
+    first = len(text.partition(" ")[0])
+    moved = LETTER_PLACES - len(text)
+    return [place + (moved if place > first else 0) for place in range(len(text))]
+
+
 def _lettering(lettering: Lettering) -> list[Slot]:
     text = lettering.text
-    return [
-        Slot(" text", 1, KIND_WEIGHT),
-        Slot(text if text.isdigit() else f" {text}", TOKEN_PLACES),
-        *(Slot(letter) for letter in text[:LETTER_PLACES]),
-    ]
+    letters = [_blank()] * LETTER_PLACES
+    for place, letter in zip(letter_places(text), text, strict=True):
+        letters[place] = Slot(BLANK) if letter == " " else Slot(letter)
+    if len(text) < LETTER_PLACES and " " not in text:
+        letters[len(text)] = Slot(BLANK)  # where a word ends is as good as a letter
+    tokens = Slot(text if text.isdigit() else f" {text}", TOKEN_PLACES)
+    return [Slot(" text", 1, KIND_WEIGHT), tokens, *letters]
 
 
 def _thing(thing: Thing) -> list[Slot]:

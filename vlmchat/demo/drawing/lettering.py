@@ -5,16 +5,17 @@ drawn for training, while evaluation draws from all of them, the held-out ones f
 """
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from random import Random
 
 from PIL import ImageDraw
 
-from vlmchat.demo.drawing import canvas, sources
+from vlmchat.demo.drawing import canvas, captions, sources
 from vlmchat.demo.drawing.facts import Drawing, Lettering, Mark
 
-MOST = 16
+MOST = captions.LETTER_PLACES
 """Characters of a text at most."""
 _HELD_OUT = 12
 _SHORT = 5
@@ -65,29 +66,31 @@ def draw(random: Random, level: float, *, evaluation: bool = False) -> Drawing:
     y = 6 + height / 2 + free_y * _off_centre(random, level)
     pen = ImageDraw.Draw(image)
     marks: list[Mark] = []
+    places = captions.letter_places(text)
     for number, line in enumerate(lines):
         at = (x, y + number * height)
         pen.text(at, line, font=font, fill=ink, anchor="lm")
-        marks += _letters(line, at, font, size, len(" ".join(lines[:number])) + (number > 0))
+        first = len(" ".join(lines[:number])) + (number > 0)
+        marks += _letters(line, at, font, size, places[first:])
     return Drawing(canvas.weathered(random, level, image), Lettering(text), tuple(marks))
 
 
 def _letters(
-    line: str, at: tuple[float, float], font: canvas.AnyFont, size: int, first: int
+    line: str, at: tuple[float, float], font: canvas.AnyFont, size: int, places: Sequence[int]
 ) -> list[Mark]:
-    """Return where the letters of a line are, numbered from `first` on.
+    """Return where the letters of a line are, numbered by their places in the caption.
 
     Args:
         line: without a line break.
         at: its left end, in the middle of its height, pixels.
         font: it is written in.
         size: of the font, pixels.
-        first: number of its first letter in the whole text.
+        places: of its letters, and of those behind it.
     """
     edges = [at[0] + font.getlength(line[:end]) for end in range(len(line) + 1)]
     high, low = at[1] - _TALL * size, at[1] + _TALL * size
     return [
-        Mark(letter, (edges[place], high, edges[place + 1], low), first + place)
+        Mark(letter, (edges[place], high, edges[place + 1], low), places[place])
         for place, letter in enumerate(line)
         if letter != " "
     ]

@@ -3,7 +3,8 @@
 A caption says only what a whole picture shows, so that its first letters are learned long before a
 tower knows where letters are. The drawings know it, and so each patch in the middle of the tower is
 asked, by a linear layer that is thrown away after training (dense labels of tokens beside the one
-of the picture: LV-ViT, arXiv:2104.10858).
+of the picture: LV-ViT, arXiv:2104.10858). Its halves are asked apart, as letters are narrower than
+a patch.
 """
 
 import math
@@ -39,8 +40,12 @@ FORMS: tuple[str, ...] = tuple(
 """What can stand at a place; the first is nothing."""
 ORDERS = captions.LETTER_PLACES
 COLOURS = tuple(canvas.COLOURS)
+HALVES = 2
+"""Parts of a patch, left and right, that are asked one by one."""
 CLASSES = len(FORMS) + ORDERS + len(COLOURS)
-"""Outputs of the layer: forms, numbers and colours one behind the other."""
+"""What a half can say: forms, numbers and colours one behind the other."""
+OUTPUTS = HALVES * CLASSES
+"""Outputs of the layer: the left half's, then the right half's."""
 _FORM = {form: place for place, form in enumerate(FORMS)}
 _COLOUR = {colour: place for place, colour in enumerate(COLOURS)}
 
@@ -48,9 +53,9 @@ _COLOUR = {colour: place for place, colour in enumerate(COLOURS)}
 def wanted(
     shape: Shape, marks: Sequence[Sequence[Mark]], offsets: Sequence[tuple[int, int]]
 ) -> torch.Tensor:
-    """Return what the patches of pictures are to say.
+    """Return what the halves of the patches of pictures are to say.
 
-    A mark takes the patches whose centres it covers, or the one that its own centre lies in.
+    A mark takes the halves whose centres it covers, or the one that its own centre lies in.
 
     Args:
         shape: of the tower.
@@ -58,31 +63,38 @@ def wanted(
         offsets: how far down and to the right each picture was moved, pixels.
 
     Returns:
-        (pictures, patches, 3), int64: form, number and colour; what is not known or not asked is
-        -100.
+        (pictures, patches, halves, 3), int64: form, number and colour; what is not known or not
+        asked is -100.
     """
     grid, size = shape.grid, shape.patch
-    found = np.full((len(marks), grid, grid, 3), _UNKNOWN)
+    found = np.full((len(marks), grid, grid * HALVES, 3), _UNKNOWN)
     for number, (of_one, (down, right)) in enumerate(zip(marks, offsets, strict=True)):
         if of_one:
             found[number, :, :, 0] = 0
         for mark in of_one:
             left, top, end, low = mark.box
-            across = _patches(left + right, end + right, size, grid)
-            along = _patches(top + down, low + down, size, grid)
+            across = _parts(left + right, end + right, size / HALVES, grid * HALVES)
+            along = _parts(top + down, low + down, size, grid)
             order = mark.order if 0 <= mark.order < ORDERS else _UNKNOWN
             colour = _COLOUR[mark.colour] if mark.colour else _UNKNOWN
             found[number, along, across] = (_FORM.get(mark.says, _UNKNOWN), order, colour)
-    return torch.from_numpy(found.reshape(len(marks), grid * grid, 3))
+    return torch.from_numpy(found.reshape(len(marks), grid * grid, HALVES, 3))
 
 
-def _patches(low: float, high: float, size: int, grid: int) -> slice:
-    """Return the patches of a row whose centres lie between two places, one at the least."""
+def _parts(low: float, high: float, size: float, count: int) -> slice:
+    """Return the parts of a row whose centres lie between two places, one at the least.
+
+    Args:
+        low: one place, pixels.
+        high: the other.
+        size: of a part, pixels.
+        count: how many there are.
+    """
     first, end = (math.ceil(edge / size - 0.5) for edge in (low, high))
     if end <= first:
         first = int((low + high) / 2 // size)
         end = first + 1
-    return slice(min(max(first, 0), grid - 1), min(max(end, 1), grid))
+    return slice(min(max(first, 0), count - 1), min(max(end, 1), count))
 
 
 class MarkLoss(nn.Module):
@@ -100,14 +112,14 @@ class MarkLoss(nn.Module):
         """Return the loss, a single number.
 
         Args:
-            said: (pictures, patches, `CLASSES`), logits.
-            classes: (pictures, patches, 3), int64.
+            said: (pictures, patches, `OUTPUTS`), logits.
+            classes: (pictures, patches, halves, 3), int64.
         """
         sizes = [len(FORMS), ORDERS, len(COLOURS)]
-        parts = torch.split(said.float().flatten(0, 1), sizes, 1)
-        asked = classes.flatten(0, 1)
+        parts = torch.split(said.float().reshape(-1, CLASSES), sizes, 1)
+        asked = classes.flatten(0, 2)
         form = F.cross_entropy(parts[0], asked[:, 0], ignore_index=_UNKNOWN, reduction="none")
-        # Most patches are empty: together they count as much as this share of the others.
+        # Most halves are empty: together they count as much as this share of the others.
         blank, filled = asked[:, 0] == 0, asked[:, 0] > 0
         whole = _mean(form, filled) + self._settings.blank * _mean(form, blank)
         for number in (1, 2):

@@ -274,8 +274,8 @@ def _levels(plan: Plan) -> dict[str, Any]:
 
 def _asked(tower: Tower) -> Tower:
     """Return the tower with the layer beside that asks patches; weights alone have none."""
-    if tower.aside is None or tower.aside.out_features != marks.CLASSES:
-        tower.aside = torch.nn.Linear(tower.shape.hidden, marks.CLASSES)
+    if tower.aside is None or tower.aside.out_features != marks.OUTPUTS:
+        tower.aside = torch.nn.Linear(tower.shape.hidden, marks.OUTPUTS)
     return tower
 
 
