@@ -9,7 +9,7 @@ import torch
 from vlmchat.demo.drawing import canvas, examples
 from vlmchat.demo.drawing.captions import caption
 from vlmchat.demo.drawing.examples import Lesson
-from vlmchat.demo.drawing.facts import BAR, Chart, Lettering, Mark, Scene
+from vlmchat.demo.drawing.facts import BAR, Chart, Lettering, Mark, Page, Scene
 from vlmchat.demo.training import marks, pictures
 from vlmchat.demo.training.settings import load
 from vlmchat.demo.training.tower import Shape, Tower
@@ -48,6 +48,23 @@ def test_letters_are_marked_in_their_order_where_there_is_ink() -> None:
             assert letters[mark.order].text == mark.says
             assert ink(lesson, mark) > 15
         assert len(lesson.marks) == len(text.replace(" ", ""))
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_a_page_has_many_letters_numbered_in_their_words(level: float) -> None:
+    letters = 0
+    for number in range(20):
+        lesson = examples.lesson(examples.PAGE, Random(f"page {number}"), level)
+        assert isinstance(lesson.facts, Page) and not lesson.asked
+        words = [word for line in lesson.facts.lines for word in line.split()]
+        expected = [(letter, place) for word in words for place, letter in enumerate(word)]
+        assert [(mark.says, mark.order) for mark in lesson.marks] == expected
+        for mark in lesson.marks:
+            assert ink(lesson, mark) > 15
+            assert mark.box[0] >= 0 and mark.box[2] <= canvas.SIDE
+            assert mark.box[3] <= canvas.SIDE + 8
+        letters += len(lesson.marks)
+    assert letters / 20 > (14, 20, 40)[round(2 * level)]
 
 
 def test_bars_labels_and_printed_values_are_marked() -> None:
@@ -103,14 +120,26 @@ def test_the_loss_is_least_where_all_is_right_and_finite_where_nothing_is_asked(
     classes = marks.wanted(SHAPE, batch.marks, batch.offsets)
     loss = marks.MarkLoss(load().marks)
     said = torch.zeros(2, SHAPE.grid**2, marks.HALVES, marks.CLASSES)
-    unknowing = float(loss(said.flatten(2), classes))
+    unknowing, nothing = loss(said.flatten(2), classes)
     for part, first in ((0, 0), (1, len(marks.FORMS))):
         known = classes[..., part] >= 0
         right = torch.nn.functional.one_hot(classes[..., part].clamp(min=0), marks.CLASSES - first)
         said[..., first:] += 20.0 * right * known[..., None]
-    assert float(loss(said.flatten(2), classes)) < 0.01
-    assert unknowing > 1
-    assert float(loss(said.flatten(2), torch.full_like(classes, -100))) == 0
+    knowing, everything = loss(said.flatten(2), classes)
+    assert float(knowing) < 0.01 and everything.tolist() == [1.0, 1.0]
+    assert float(unknowing) > 1 and nothing.tolist() == [0.0, 0.0]
+    silent, none = loss(said.flatten(2), torch.full_like(classes, -100))
+    assert float(silent) == 0 and none.tolist() == [0.0, 0.0]
+
+
+def test_of_each_picture_it_is_told_how_much_is_right() -> None:
+    both = [[Mark("l", (32, 32, 40, 48), 0), Mark("i", (40, 32, 48, 48), 1)]] * 2
+    classes = marks.wanted(SHAPE, both, [(0, 0)] * 2)
+    said = torch.zeros(2, SHAPE.grid**2, marks.HALVES, marks.CLASSES)
+    said[..., marks.FORMS.index("l")] = 1.0
+    said[1, :, 1, marks.FORMS.index("i")] = 2.0
+    _, right = marks.MarkLoss(load().marks)(said.flatten(2), classes)
+    assert right.tolist() == [0.5, 1.0]
 
 
 def test_what_is_asked_aside_changes_no_image_token() -> None:

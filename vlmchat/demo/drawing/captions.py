@@ -10,6 +10,7 @@ always means the same:
   the highest label (2), its tens and units, the lowest label (2);
 - lettering: `text`, its tokens (8), its characters (16): those of a first word from the first
   place on, those of a second one up to the last place;
+- page: `text`, and nothing of it;
 - thing: `picture`, its name (4), its main colour, the colour of the background;
 - photo: `photo`, its two colours, its forms.
 
@@ -26,6 +27,7 @@ from vlmchat.demo.drawing.facts import (
     Clip,
     Facts,
     Lettering,
+    Page,
     Pair,
     Photo,
     Picture,
@@ -74,6 +76,8 @@ def caption(facts: Picture) -> list[Slot]:
             return _chart(facts)
         case Lettering():
             return _lettering(facts)
+        case Page():
+            return [Slot(" text", 1, KIND_WEIGHT)]
         case Thing():
             return _thing(facts)
         case Photo():

@@ -12,12 +12,22 @@ from typing import Literal
 
 from PIL import Image
 
-from vlmchat.demo.drawing import charts, lettering, photos, questions, scenes, sequences, things
+from vlmchat.demo.drawing import (
+    charts,
+    lettering,
+    pages,
+    photos,
+    questions,
+    scenes,
+    sequences,
+    things,
+)
 from vlmchat.demo.drawing.facts import Asked, Drawing, Facts, Mark, Sequence
 
 __all__ = [
     "KINDS",
     "KIND_OF",
+    "PAGE",
     "TASKS",
     "Asked",
     "Example",
@@ -31,7 +41,9 @@ __all__ = [
 
 Split = Literal["train", "eval"]
 KINDS = ("scene", "chart", "lettering", "thing", "photo", "pair", "clip")
-"""What can be drawn; the first five are single pictures."""
+"""What is asked about; the first five are single pictures."""
+PAGE = "page"
+"""What can be drawn beside: nothing is asked about it, its letters are marked."""
 TASKS = (
     "colour",
     "shape",
@@ -73,7 +85,7 @@ class Lesson:
         images: RGB, `canvas.SIDE` × `canvas.SIDE` pixels; one, two of a pair, 4…8 of a clip.
         frames: they are frames of one film.
         facts: the truth about them.
-        asked: one question or more.
+        asked: one question or more; none about a page.
         marks: what stands where in a single picture, as far as it is known.
     """
 
@@ -111,7 +123,7 @@ def seeded(task: str, split: Split, seed: int, index: int) -> Random:
 
 
 def lesson(kind: str, random: Random, level: float, split: Split = "train") -> Lesson:
-    """Return pictures of a kind (one of `KINDS`) with everything that is asked about them."""
+    """Return pictures of a kind (of `KINDS`, or `PAGE`) with all that is asked about them."""
     drawn: Drawing | Sequence
     match kind:
         case "scene":
@@ -120,6 +132,8 @@ def lesson(kind: str, random: Random, level: float, split: Split = "train") -> L
             drawn = charts.draw(random, level)
         case "lettering":
             drawn = lettering.draw(random, level, evaluation=split == "eval")
+        case "page":
+            drawn = pages.draw(random, level)
         case "thing":
             drawn = things.draw(random, level)
         case "photo":

@@ -94,6 +94,17 @@ class Lettering:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Lines of words, more than anybody would say: what letters are learned from.
+
+    Attributes:
+        lines: as they stand below each other.
+    """
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Thing:
     """A pictured object.
 
@@ -159,7 +170,7 @@ class Clip:
     order: tuple[Placed, ...]
 
 
-Picture = Scene | Chart | Lettering | Thing | Photo
+Picture = Scene | Chart | Lettering | Page | Thing | Photo
 """What one picture shows."""
 Facts = Picture | Pair | Clip
 """What a picture, a pair or a clip shows."""

@@ -48,7 +48,7 @@ def _drawn(evaluation: bool, short: bool) -> tuple[str, ...]:
 def draw(random: Random, level: float, *, evaluation: bool = False) -> Drawing:
     """Return a text: a short word or number in one font at level 0, any of all at level 1."""
     text = compose(random, level, evaluation)
-    background, ink = _pair(random, level)
+    background, ink = papered(random, level)
     image = canvas.sheet(random, level * 0.6, background)
     lines = _lines(random, level, text)
     every = sources.fonts() or ("",)
@@ -71,21 +71,21 @@ def draw(random: Random, level: float, *, evaluation: bool = False) -> Drawing:
         at = (x, y + number * height)
         pen.text(at, line, font=font, fill=ink, anchor="lm")
         first = len(" ".join(lines[:number])) + (number > 0)
-        marks += _letters(line, at, font, size, places[first:])
+        marks += letters(line, at, font, size, places[first:])
     return Drawing(canvas.weathered(random, level, image), Lettering(text), tuple(marks))
 
 
-def _letters(
+def letters(
     line: str, at: tuple[float, float], font: canvas.AnyFont, size: int, places: Sequence[int]
 ) -> list[Mark]:
-    """Return where the letters of a line are, numbered by their places in the caption.
+    """Return where the letters of a line are.
 
     Args:
         line: without a line break.
         at: its left end, in the middle of its height, pixels.
         font: it is written in.
         size: of the font, pixels.
-        places: of its letters, and of those behind it.
+        places: their numbers, and those of what is behind the line.
     """
     edges = [at[0] + font.getlength(line[:end]) for end in range(len(line) + 1)]
     high, low = at[1] - _TALL * size, at[1] + _TALL * size
@@ -111,7 +111,7 @@ def compose(random: Random, level: float, evaluation: bool) -> str:
     return text
 
 
-def _pair(random: Random, level: float) -> tuple[canvas.Colour, canvas.Colour]:
+def papered(random: Random, level: float) -> tuple[canvas.Colour, canvas.Colour]:
     """Return a background and an ink that can be read on it."""
     reach = 40 + round(50 * level)
     dark = canvas.shaken(random, (reach // 2,) * 3, reach // 2)

@@ -15,6 +15,7 @@ from vlmchat.demo.drawing.facts import (
     Clip,
     Facts,
     Lettering,
+    Page,
     Pair,
     Photo,
     Placed,
@@ -27,7 +28,8 @@ from vlmchat.demo.pictures import OUTLINES
 def ask(facts: Facts, random: Random) -> list[Asked]:
     """Return questions about a picture, a pair or a clip.
 
-    Of what looks like a photograph anything may be asked: the answer is the same.
+    Of what looks like a photograph anything may be asked: the answer is the same. Of a page nothing
+    is.
     """
     match facts:
         case Scene():
@@ -44,6 +46,8 @@ def ask(facts: Facts, random: Random) -> list[Asked]:
             asked = _clip(facts, random)
         case Photo():
             return [_photo(facts, random)]
+        case Page():
+            return []
     return [*asked, premises.ask(facts, random)]
 
 

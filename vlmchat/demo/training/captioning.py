@@ -4,6 +4,7 @@ from random import Random
 
 import torch
 
+from vlmchat.demo.drawing.examples import PAGE
 from vlmchat.demo.training import marks, numerics, pictures
 from vlmchat.demo.training.curriculum import Wanted
 from vlmchat.demo.training.pictures import Batch
@@ -51,11 +52,11 @@ class SlotTrainer:
         gain, lift = pictures.light(random, count, augment)
         targets = self._captions(batch.captions)
         classes = marks.wanted(self._tower.shape, batch.marks, batch.offsets)
-        loss, beside, right = self._run(
+        loss, right, beside, marked = self._run(
             *self._moved(batch, targets), *self._placed(gain, lift, classes)
         )
         torch.autograd.backward(loss + beside)
-        report = self._report(batch, targets, right, float(loss.detach()))
+        report = self._report(batch, targets, right, float(loss.detach()), marked)
         report.losses["marks"] = float(beside.detach())
         return report
 
@@ -70,11 +71,13 @@ class SlotTrainer:
                 count = min(size, self._settings.run.held_out - first)
                 batch = pictures.held_out(kind, count, first)
                 targets = self._captions(batch.captions)
-                pixels, *rest = self._moved(batch, targets)
-                with numerics.products(self._settings.run):
-                    loss, right = self._loss(self._tower(pixels), *rest)
+                classes = marks.wanted(self._tower.shape, batch.marks, batch.offsets)
+                still = (torch.ones(1, 1, 1), torch.zeros(1, 1, 1))
+                loss, right, _, marked = self._forward(
+                    *self._moved(batch, targets), *self._placed(*still, classes)
+                )
                 losses.append(float(loss))
-                part = self._report(batch, targets, right, 0.0)
+                part = self._report(batch, targets, right, 0.0, marked)
                 report.images += part.images
                 report.score(kind).add(part.scores[kind])
         report.losses = {"loss": sum(losses) / max(1, len(losses))}
@@ -88,12 +91,12 @@ class SlotTrainer:
         gain: torch.Tensor,
         lift: torch.Tensor,
         classes: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, ...]:
         with numerics.products(self._settings.run):
             made, said = self._tower.asked(pixels, gain, lift, self._settings.marks.layers)
             loss, right = self._loss(made, tokens, weights)
-            beside = self._beside(said, classes)
-        return loss, beside, right
+            beside, marked = self._beside(said, classes)
+        return loss, right, beside, marked
 
     def _moved(self, batch: Batch, targets: Targets) -> tuple[torch.Tensor, ...]:
         return self._placed(batch.pixels, targets.tokens, targets.weights)
@@ -101,10 +104,20 @@ class SlotTrainer:
     def _placed(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(tensor.to(self._device) for tensor in tensors)
 
-    def _report(self, batch: Batch, targets: Targets, right: torch.Tensor, loss: float) -> Report:
+    def _report(
+        self,
+        batch: Batch,
+        targets: Targets,
+        right: torch.Tensor,
+        loss: float,
+        marked: torch.Tensor,
+    ) -> Report:
+        """Return how it went; of pages, which captions say nothing of, by what patches say."""
         report = Report({"loss": loss}, images=len(batch.kinds))
         good = right.cpu() & targets.filled
         shares = good.sum(1) / targets.filled.sum(1).clamp(min=1)
+        pages = torch.tensor([kind == PAGE for kind in batch.kinds])
+        shares = torch.where(pages, marked.cpu(), shares)
         for kind, ahead, share in zip(batch.kinds, batch.ahead, shares.tolist(), strict=True):
             score = report.score(f"{kind}/ahead" if ahead else kind)
             score.count += 1

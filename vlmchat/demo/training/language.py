@@ -40,7 +40,7 @@ class LanguageTrainer:
     def __init__(
         self, tower: Tower, words: Words, settings: Settings, adapter: Adapter | None = None
     ) -> None:
-        self.kinds = settings.curriculum.kinds
+        self.kinds = settings.curriculum.asked
         self._settings = settings
         self._device = torch.device(settings.run.device)
         self._captions = Captions(words, texts(), tower.shape.tokens)
@@ -104,4 +104,4 @@ class LanguageTrainer:
         """Return the image tokens, and the loss of what patches say."""
         with numerics.products(self._settings.run):
             made, said = self._tower.asked(pixels, gain, lift, self._settings.marks.layers)
-            return made, self._beside(said, classes)
+            return made, self._beside(said, classes)[0]

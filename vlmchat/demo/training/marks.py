@@ -108,12 +108,17 @@ class MarkLoss(nn.Module):
         super().__init__()
         self._settings = settings
 
-    def forward(self, said: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        """Return the loss, a single number.
+    def forward(
+        self, said: torch.Tensor, classes: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss, a single number, and how much of each picture is said right.
 
         Args:
             said: (pictures, patches, `OUTPUTS`), logits.
             classes: (pictures, patches, halves, 3), int64.
+
+        Returns:
+            The loss, and of what stands in each picture the share whose form is right, (pictures,).
         """
         sizes = [len(FORMS), ORDERS, len(COLOURS)]
         parts = torch.split(said.float().reshape(-1, CLASSES), sizes, 1)
@@ -127,7 +132,8 @@ class MarkLoss(nn.Module):
                 parts[number], asked[:, number], ignore_index=_UNKNOWN, reduction="none"
             )
             whole = whole + _mean(each, asked[:, number] >= 0)
-        return self._settings.weight * whole
+        right = (filled & (parts[0].argmax(1) == asked[:, 0])).view(len(said), -1).sum(1)
+        return self._settings.weight * whole, right / filled.view(len(said), -1).sum(1).clamp(min=1)
 
 
 def _mean(each: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:

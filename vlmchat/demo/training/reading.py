@@ -39,7 +39,7 @@ class ReadingTrainer:
     """
 
     def __init__(self, adapter: Adapter, tower: Tower, words: Words, settings: Settings) -> None:
-        self.kinds = settings.curriculum.kinds
+        self.kinds = settings.curriculum.asked
         self._settings = settings
         self._device = torch.device(settings.run.device)
         self._tower = tower

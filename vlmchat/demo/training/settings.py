@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from vlmchat.demo.drawing.examples import KINDS, TASKS
+from vlmchat.demo.drawing.examples import KINDS, PAGE, TASKS
 from vlmchat.demo.training.tower import Shape
 from vlmchat.errors import UsageError
 
 _DEFAULTS = Path(__file__).with_name("settings.toml")
-SINGLES = ("scene", "chart", "lettering", "thing", "photo")
+SINGLES = ("scene", "chart", "lettering", "thing", "photo", PAGE)
 """The kinds of which a lesson is one picture."""
+_DRAWN = (*KINDS, PAGE)
 
 Table = TypeVar("Table")
 
@@ -118,6 +119,11 @@ class Curriculum:
     favour: dict[str, float]
     ahead: float
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The kinds about which there are questions."""
+        return tuple(kind for kind in self.kinds if kind != PAGE)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -153,14 +159,14 @@ def load(changed: Path | None = None) -> Settings:
     kinds = get_type_hints(Settings)
     made = Settings(**{name: _table(kinds[name], name, tables[name]) for name in tables})
     drawn = set(made.curriculum.kinds)
-    if not drawn <= set(KINDS) or not drawn & set(SINGLES):
+    if not drawn <= set(_DRAWN) or not drawn & (set(SINGLES) - {PAGE}):
         raise UsageError(
-            f"The kinds in [curriculum] are some of {', '.join(KINDS)}, one of the first "
-            f"{len(SINGLES)} among them."
+            f"The kinds in [curriculum] are some of {', '.join(_DRAWN)}, one of the first "
+            f"{len(SINGLES) - 1} among them."
         )
     favour: object = made.curriculum.favour
-    if not isinstance(favour, dict) or not set(favour) <= set(KINDS):
-        raise UsageError(f"“favour” in [curriculum] is a table of {', '.join(KINDS)}.")
+    if not isinstance(favour, dict) or not set(favour) <= set(_DRAWN):
+        raise UsageError(f"“favour” in [curriculum] is a table of {', '.join(_DRAWN)}.")
     if not all(type(share) in (int, float) and share > 0 for share in favour.values()):
         raise UsageError("The shares of “favour” in [curriculum] are numbers above 0.")
     if not made.language.tasks or not set(made.language.tasks) <= set(TASKS):

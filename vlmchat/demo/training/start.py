@@ -214,7 +214,7 @@ def _reader(plan: Plan) -> Begun:
     own, config = state.path(plan.work, 2), Words(plan.model).config["text_config"]
     if not own.exists():
         source = _source(plan)  # says now what is missing, before any worker does
-        level, kinds = plan.settings.reading.level, plan.settings.curriculum.kinds
+        level, kinds = plan.settings.reading.level, plan.settings.curriculum.asked
         ladder = {kind: [level, 0.0, 0, 0] for kind in kinds}
         adapter = exporting.load_adapter(source, config)
         rank = plan.settings.reading.rank
