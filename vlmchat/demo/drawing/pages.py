@@ -1,6 +1,6 @@
 """Pages: many words in lines, of which nothing is asked but what each letter is, and its number.
 
-A picture with one word teaches some seven letters, a page ten times as many at the same price.
+A picture with a text teaches some seven letters, a page some fifty at nearly the same price.
 """
 
 from random import Random
