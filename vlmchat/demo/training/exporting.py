@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from vlmchat.demo.drawing.examples import KINDS
+from vlmchat.demo.drawing.examples import KINDS, PAGE
 from vlmchat.demo.reading import plain_file, put_in
 from vlmchat.demo.training import state
 from vlmchat.demo.training import tower as towers
@@ -57,7 +57,7 @@ def levels(source: Path) -> dict[str, float]:
     """
     if not source.is_dir():
         ladder = state.read(source).state.ladder
-        return {kind: float(ladder[kind][0]) for kind in KINDS if kind in ladder}
+        return {kind: float(ladder[kind][0]) for kind in (*KINDS, PAGE) if kind in ladder}
     try:
         said = json.loads((source / TRAINED).read_text("utf-8"))
         return {kind: float(level) for kind, level in said["levels"].items()}
