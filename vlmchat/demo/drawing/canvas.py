@@ -135,9 +135,10 @@ def stamp(image: Image.Image, placed: Placed, colour: Colour, turn: int = 0) -> 
     image.paste(colour, (round(placed.x) - half, round(placed.y) - half), mask)
 
 
-def fonts() -> tuple[str, ...]:
-    """Return the files of the fonts that were collected; empty: Pillow's own is all there is."""
-    return sources.fonts()
+def typeface(random: Random, level: float) -> str:
+    """Return the file of a font: one of two at level 0, any at level 1; empty: Pillow's own."""
+    every = sources.fonts() or ("",)
+    return random.choice(every[: max(2, round(len(every) * level))])
 
 
 @lru_cache(maxsize=2048)

@@ -183,7 +183,8 @@ class Mark:
     Attributes:
         says: a shape's name, the character, word or number itself, or `BAR`.
         box: left, top, right and bottom, pixels.
-        order: its number among its like, as they are read, from 0; -1 where that says nothing.
+        order: its number among its like, as they are read, from 0; of a letter its place in the
+            caption, on a page in its word; -1 where that says nothing.
         colour: of a shape or a bar, a key of `pictures.COLOURS`; else empty.
     """
 

@@ -12,7 +12,7 @@ from random import Random
 
 from PIL import ImageDraw
 
-from vlmchat.demo.drawing import canvas, captions, sources
+from vlmchat.demo.drawing import canvas, captions
 from vlmchat.demo.drawing.facts import Drawing, Lettering, Mark
 
 MOST = captions.LETTER_PLACES
@@ -51,8 +51,7 @@ def draw(random: Random, level: float, *, evaluation: bool = False) -> Drawing:
     background, ink = papered(random, level)
     image = canvas.sheet(random, level * 0.6, background)
     lines = _lines(random, level, text)
-    every = sources.fonts() or ("",)
-    path = random.choice(every[: max(2, round(len(every) * level))])
+    path = canvas.typeface(random, level)
     size = round(canvas.between(random, level, (40, 50), (_LEAST, 50)))
     size = canvas.fitting_size(path, lines, size, canvas.SIDE - 16, _LEAST)
     if max(map(canvas.font(path, size).getlength, lines)) > canvas.SIDE - 12:

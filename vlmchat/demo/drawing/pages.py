@@ -7,7 +7,7 @@ from random import Random
 
 from PIL import ImageDraw
 
-from vlmchat.demo.drawing import canvas, lettering, sources
+from vlmchat.demo.drawing import canvas, lettering
 from vlmchat.demo.drawing.facts import Drawing, Page
 
 _MARGIN = 6
@@ -18,8 +18,7 @@ def draw(random: Random, level: float) -> Drawing:
     """Return a page of large letters in one font at level 0, of any of all at level 1."""
     background, ink = lettering.papered(random, level)
     image = canvas.sheet(random, level * 0.6, background)
-    every = sources.fonts() or ("",)
-    path = random.choice(every[: max(2, round(len(every) * level))])
+    path = canvas.typeface(random, level)
     size = round(canvas.between(random, level, (40, 50), (20, 46)))
     font = canvas.font(path, size)
     pen, marks, lines = ImageDraw.Draw(image), [], []

@@ -19,7 +19,6 @@ def texts() -> frozenset[str]:
 def _texts() -> Iterator[str]:
     yield captions.BLANK
     yield from string.digits
-    yield " "
     for word in lettering.words():
         for text in (word, word.title(), word.upper()):
             yield f" {text}"
