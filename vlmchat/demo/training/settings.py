@@ -87,6 +87,7 @@ class Reading:
     rank: int
     lessons: int
     told: float
+    misread: float
     level: float
     turns: float
 
