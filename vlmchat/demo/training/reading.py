@@ -6,7 +6,8 @@ mistakes and all. The tower does not change, and may go on with phase 1 meanwhil
 
 A caption says a text twice: by its tokens, which a tower often misreads, and by its characters,
 which it reads more surely. Where both are always right an adapter trusts the tokens, as they are
-shorter; so the tokens of some texts are those of others, and what the characters say is right.
+shorter; so the tokens of some texts (`misread` in the settings) are those of others, and what the
+characters say is right.
 """
 
 from collections.abc import Sequence
