@@ -14,8 +14,9 @@ from transformers import AutoTokenizer
 from tests.demo.small import SMALL, build_small
 from tests.pictures import encoded
 from vlmchat.chat.messages import ImagePart, Message, Part, TextPart
+from vlmchat.demo.drawing.captions import captions
 from vlmchat.demo.drawing.examples import Lesson
-from vlmchat.demo.drawing.facts import Asked, Scene
+from vlmchat.demo.drawing.facts import Asked, Lettering, Scene
 from vlmchat.demo.training.frozen import FrozenText
 from vlmchat.demo.training.prompts import Prompt, Prompts
 from vlmchat.demo.training.words import Words
@@ -95,6 +96,25 @@ def test_films_are_the_engines_prompts(folder: Path, frames: int, seed: int) -> 
     for number, asked in enumerate(ASKED):
         parts = (*video_parts(media, None), TextPart(asked.question))
         assert branch(prompts, prompt, number) == engines(folder, parts, asked.answer)
+
+
+@pytest.mark.parametrize("text", ["ice Cream", "2048", "says", "t"])
+def test_a_text_is_read_letter_by_letter(folder: Path, text: str) -> None:
+    """Its answer has the tokens that its image tokens are, and is the same text put together."""
+    words, facts = Words(folder), Lettering(text)
+    asked = (
+        Asked("text", "What does it say?", f"The text says {text}."),
+        Asked("premise", "Is it blue?", f"It says {text}."),
+    )
+    prompt = Prompts(words, PLACES).write(Lesson((), False, facts, asked), Random(1), 3)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    read, other = (answer.tokens[:-1] for answer in prompt.answers)
+    assert tokenizer.decode(read) == asked[0].answer
+    assert other == words.ids(asked[1].answer)
+    letters = read[-1 - len(text) : -1]
+    (seen,) = captions(facts)
+    told = [words.ids(slot.text)[0] for slot in seen[2:] if slot.text.strip()]
+    assert [it for it, letter in zip(letters, text, strict=True) if letter != " "] == told
 
 
 def test_fewer_questions_are_chosen_than_there_are(small: Path) -> None:

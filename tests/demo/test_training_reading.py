@@ -15,9 +15,7 @@ from transformers import AutoTokenizer, SmolVLMForConditionalGeneration
 from tests.demo.small import SMALL, build_small, settings_file
 from tests.pictures import encoded
 from vlmchat.chat.messages import ImagePart, Message, TextPart, user_message
-from vlmchat.demo.drawing import captions
 from vlmchat.demo.drawing.examples import lesson
-from vlmchat.demo.drawing.facts import Lettering, Scene
 from vlmchat.demo.reading import plain_file
 from vlmchat.demo.training import exporting
 from vlmchat.demo.training.adapter import Adapter
@@ -25,7 +23,7 @@ from vlmchat.demo.training.asking import Asking
 from vlmchat.demo.training.curriculum import Wanted
 from vlmchat.demo.training.frozen import FrozenText, Row
 from vlmchat.demo.training.prompts import Prompts
-from vlmchat.demo.training.reading import ReadingTrainer, _told
+from vlmchat.demo.training.reading import ReadingTrainer
 from vlmchat.demo.training.settings import Settings, load
 from vlmchat.demo.training.start import Plan, beginning
 from vlmchat.demo.training.tower import Tower
@@ -243,18 +241,6 @@ def test_a_step_changes_the_adapter_alone(small: Path, tmp_path: Path, told: flo
     assert all(it.grad is None for it in tower.parameters())
     measured = trainer.measure(0, 1)
     assert {kind for kind in measured.scores if not kind.startswith("task/")} == set(kinds)
-
-
-def test_some_texts_are_told_with_the_tokens_of_others() -> None:
-    text, scene = Lettering("tea cup"), Scene(())
-    right = captions.captions(text)
-    assert _told(text, Random(1), 0.0) == right
-    misread = [_told(text, Random(seed), 1.0) for seed in range(20)]
-    assert all(told[0][2:] == right[0][2:] for told in misread)  # the characters
-    assert len({told[0][1].text for told in misread} - {" tea cup"}) > 15
-    some = [_told(text, Random(seed), 0.5) == right for seed in range(60)]
-    assert 15 < sum(some) < 45
-    assert _told(scene, Random(1), 1.0) == captions.captions(scene)
 
 
 @pytest.mark.parametrize("way", ["own", "library"])

@@ -75,7 +75,7 @@ def caption(facts: Picture) -> list[Slot]:
         case Chart():
             return _chart(facts)
         case Lettering():
-            return lettering(facts.text, facts.text)
+            return _lettering(facts)
         case Page():
             return [Slot(" text", 1, KIND_WEIGHT)]
         case Thing():
@@ -150,19 +150,14 @@ def letter_places(text: str) -> list[int]:
     return [place + (moved if place > first else 0) for place in range(len(text))]
 
 
-def lettering(text: str, taken_for: str) -> list[Slot]:
-    """Return the caption of a text.
-
-    Args:
-        text: what its characters say.
-        taken_for: what its tokens say: `text`, where it is not misread.
-    """
+def _lettering(lettering: Lettering) -> list[Slot]:
+    text = lettering.text
     letters = [_blank()] * LETTER_PLACES
     for place, letter in zip(letter_places(text), text, strict=True):
         letters[place] = Slot(BLANK) if letter == " " else Slot(letter)
     if len(text) < LETTER_PLACES and " " not in text:
         letters[len(text)] = Slot(BLANK)  # where a word ends is as good as a letter
-    tokens = Slot(taken_for if taken_for.isdigit() else f" {taken_for}", TOKEN_PLACES)
+    tokens = Slot(text if text.isdigit() else f" {text}", TOKEN_PLACES)
     return [Slot(" text", 1, KIND_WEIGHT), tokens, *letters]
 
 

@@ -19,6 +19,8 @@ MOST = captions.LETTER_PLACES
 """Characters of a text at most."""
 _HELD_OUT = 12
 _SHORT = 5
+_SECOND = 0.4  # of the words at level 1 have another one behind them, if there is room
+_SECOND_LEARNED = 0.6  # the same in training: two words are the hardest to read
 _DARK = 0.3  # of the texts at level 1 are light on dark
 _TALL = 0.4  # half the height that letters fill, of the font's
 _LEAST = 24  # height of the font at level 1, pixels
@@ -101,7 +103,7 @@ def compose(random: Random, level: float, evaluation: bool) -> str:
     if random.random() < 0.25:
         return str(random.randrange(10 ** canvas.whole(random, level, (1, 2), (1, 5))))
     text = random.choice(drawn)
-    if random.random() < 0.4 * level:
+    if random.random() < (_SECOND if evaluation else _SECOND_LEARNED) * level:
         second = random.choice(drawn)
         if len(text) + 1 + len(second) <= MOST:
             text = f"{text} {second}"

@@ -13,6 +13,7 @@ import torch
 from num2words import num2words
 
 from vlmchat.demo.drawing.examples import Lesson
+from vlmchat.demo.drawing.facts import Asked, Facts, Lettering
 from vlmchat.demo.training.frozen import Row
 from vlmchat.demo.training.words import Words
 
@@ -95,7 +96,7 @@ class Prompts:
             further = turns and branch > 1
             ask = (*self._next, *self._words.ids(one.question)) if further else None
             question = (*(ask or self._words.ids(behind + one.question)), *self._ask)
-            answer = (*self._words.ids(one.answer), self._end)
+            answer = (*self._answer(one, lesson.facts), self._end)
             # Nothing follows the end of an answer, so it is no input.
             whole = (*question, *answer[:-1])
             answers.append(Answered(one.task, len(tokens) + len(question) - 1, answer))
@@ -107,6 +108,13 @@ class Prompts:
         before = len(self.beginning)
         row = Row(torch.tensor(places) + before, _seen(torch.tensor(branches), before))
         return Prompt(ids, row, (ids == self._image).nonzero()[:, 0], tuple(answers))
+
+    def _answer(self, asked: Asked, facts: Facts) -> tuple[int, ...]:
+        """Return the tokens of an answer, those of a text that is read letter by letter."""
+        if asked.task != "text" or not isinstance(facts, Lettering):
+            return self._words.ids(asked.answer)
+        before, read, behind = asked.answer.rpartition(facts.text)
+        return (*self._words.ids(before), *self._words.spelled(read), *self._words.ids(behind))
 
     def _shared(self, lesson: Lesson, random: Random) -> tuple[tuple[int, ...], str]:
         """Return the tokens before the questions, and text that stands before each of them."""

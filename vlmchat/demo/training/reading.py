@@ -3,11 +3,6 @@
 What a tower is taught in phase 1 is known: the embeddings of a caption. So most lessons need no
 tower, which the captions stand for; the others show what it really makes of their pictures,
 mistakes and all. The tower does not change, and may go on with phase 1 meanwhile.
-
-A caption says a text twice: by its tokens, which a tower often misreads, and by its characters,
-which it reads more surely. Where both are always right an adapter trusts the tokens, as they are
-shorter; so the tokens of some texts (`misread` in the settings) are those of others, and what the
-characters say is right.
 """
 
 from collections.abc import Sequence
@@ -16,10 +11,8 @@ from random import Random
 import numpy as np
 import torch
 
-from vlmchat.demo.drawing import captions, lettering
-from vlmchat.demo.drawing.captions import Slot
+from vlmchat.demo.drawing.captions import captions
 from vlmchat.demo.drawing.examples import Lesson
-from vlmchat.demo.drawing.facts import Facts, Lettering
 from vlmchat.demo.training import numerics, pictures
 from vlmchat.demo.training.adapter import Adapter
 from vlmchat.demo.training.asking import Asking, arrays
@@ -89,8 +82,7 @@ class ReadingTrainer:
         self, lessons: Sequence[Lesson], shown: Sequence[bool], random: Random
     ) -> torch.Tensor:
         """Return image tokens of all lessons' pictures, (pictures, places, width)."""
-        misread = self._settings.reading.misread
-        told = self._captions([it for one in lessons for it in _told(one.facts, random, misread)])
+        told = self._captions([said for one in lessons for said in captions(one.facts)])
         made = self._said[told.tokens.to(self._device)]
         places: list[int] = []
         at = 0
@@ -110,17 +102,3 @@ class ReadingTrainer:
         with numerics.products(self._settings.run):
             made: torch.Tensor = self._tower(pixels, *(it.to(self._device) for it in light))
         return made
-
-
-def _told(facts: Facts, random: Random, misread: float) -> list[list[Slot]]:
-    """Return the captions that stand for the pictures of a lesson.
-
-    Args:
-        facts: what they show.
-        random: chooses which texts are misread, and as what.
-        misread: how many of them, 0…1.
-    """
-    if isinstance(facts, Lettering) and random.random() < misread:
-        other = lettering.compose(random, 1.0, evaluation=False)
-        return [captions.lettering(facts.text, other)]
-    return captions.captions(facts)

@@ -87,7 +87,6 @@ class Reading:
     rank: int
     lessons: int
     told: float
-    misread: float
     level: float
     turns: float
 

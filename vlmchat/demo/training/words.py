@@ -61,6 +61,10 @@ class Words:
         """Return the tokens of a text as it stands."""
         return self._encoded(text)
 
+    def spelled(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a text one character at a time, spaces too."""
+        return tuple(token for letter in text for token in self.ids(letter))
+
     def special(self, name: str) -> int:
         """Return the id of a token that the vocabulary has by name.
 
